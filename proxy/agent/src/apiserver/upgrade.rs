@@ -1,0 +1,119 @@
+//! An upgrade at the API server: HTTP/1.1 on a connection of its own, never used again.
+
+use std::{io, rc::Rc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hawser_http1::{BodyDecoder, Decoded, ResponseHead};
+use http::{HeaderMap, Method, StatusCode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{ApiServer, ConnectError};
+
+/// What the API server made of the request.
+pub(crate) enum Upgraded {
+    /// 101: the raw stream, with what was read behind the head.
+    Switched { headers: HeaderMap, early: Bytes, read: ReadHalf<TlsStream<TcpStream>>, write: WriteHalf<TlsStream<TcpStream>> },
+    /// Anything else, with its body (at most [`REFUSAL_BYTES_MAX`]).
+    Refused { status: StatusCode, headers: HeaderMap, body: Bytes },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpgradeError {
+    /// Nothing was sent.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The request may have been acted on.
+    #[error("the API server broke off the upgrade: {0}")]
+    Broken(#[from] io::Error),
+    /// The answer is not HTTP/1.1 as it should be.
+    #[error("the API server's answer to the upgrade is malformed: {0}")]
+    Malformed(#[from] hawser_http1::Error),
+    /// No head in time.
+    #[error("the API server did not answer the upgrade within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Dials, then calls `dispatched` before the first byte is sent.
+pub(crate) async fn upgrade(
+    server: &Rc<ApiServer>,
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+    dispatched: impl AsyncFnOnce(),
+) -> Result<Upgraded, UpgradeError> {
+    let io = server.dial(b"http/1.1").await?;
+    let (mut read, mut write) = tokio::io::split(io);
+    let mut out = BytesMut::new();
+    hawser_http1::write_request_head(&mut out, method, target, headers);
+    dispatched().await;
+    write.write_all_buf(&mut out).await?;
+    write.flush().await?;
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer(&mut read, method)).await {
+        Err(_elapsed) => Err(UpgradeError::Timeout(ANSWER_TIMEOUT)),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok((head, buffer))) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(Upgraded::Switched { headers: head.headers, early: buffer.freeze(), read, write })
+        }
+        Ok(Ok((head, buffer))) => {
+            let body = refusal(&mut read, &head, buffer).await?;
+            Ok(Upgraded::Refused { status: head.status, headers: head.headers, body })
+        }
+    }
+}
+
+/// The first final head, and what came behind it.
+async fn answer(
+    read: &mut ReadHalf<TlsStream<TcpStream>>,
+    method: &Method,
+) -> Result<(ResponseHead, BytesMut), UpgradeError> {
+    let limits = hawser_http1::Limits::default();
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        while let Some((head, consumed)) = hawser_http1::parse_response(&buffer, method, &limits)? {
+            buffer.advance(consumed);
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((head, buffer));
+            }
+        }
+        buffer.reserve(READ_BYTES);
+        if read.read_buf(&mut buffer).await? == 0 {
+            return Err(UpgradeError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// The body of a refusal, up to its bound.
+async fn refusal(
+    read: &mut ReadHalf<TlsStream<TcpStream>>,
+    head: &ResponseHead,
+    mut buffer: BytesMut,
+) -> Result<Bytes, UpgradeError> {
+    let mut decoder = BodyDecoder::new(head.body, &hawser_http1::Limits::default());
+    let mut body = BytesMut::new();
+    while body.len() < REFUSAL_BYTES_MAX {
+        match decoder.decode(&mut buffer)? {
+            Decoded::Data(bytes) => body.extend_from_slice(&bytes),
+            Decoded::End(_) => break,
+            Decoded::NeedMore => {
+                buffer.reserve(READ_BYTES);
+                if read.read_buf(&mut buffer).await? == 0 {
+                    decoder.eof()?;
+                    break;
+                }
+            }
+        }
+    }
+    body.truncate(REFUSAL_BYTES_MAX);
+    Ok(body.freeze())
+}
+
+/// Body bytes of a refused upgrade that are passed on.
+pub(crate) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+/// How long the API server may take for the head (it waits up to 30 s for the container runtime).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
+const READ_BYTES: usize = 8 * 1024;

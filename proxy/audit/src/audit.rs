@@ -1,0 +1,140 @@
+//! The handle: what the edge calls for each event. It never waits, takes no lock and touches no disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+
+use hawser_kube::audit_event::Event;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, OwnedPermit};
+
+use crate::log_file::LogFile;
+use crate::writer::{self, Item, Shared, Sink};
+use crate::{Config, Counts, Full, OnFull, StartError};
+
+#[cfg(test)]
+mod tests;
+
+/// A running audit log. Clones are handles to the same one.
+///
+/// [`Audit::close`] before the process ends; dropping the last handle also ends the log in an orderly way, but
+/// nobody waits for it.
+#[derive(Clone)]
+pub struct Audit(Arc<Inner>);
+
+struct Inner {
+    queue: mpsc::Sender<Item>,
+    shared: Arc<Shared>,
+    on_full: OnFull,
+    /// Free slots at which new requests are refused already.
+    reserve: usize,
+    /// Taken by the first `close`. Not on the path of a request.
+    closer: Mutex<Option<Closer>>,
+}
+
+struct Closer {
+    /// A slot kept from the start, so that closing never waits for room.
+    slot: OwnedPermit<Item>,
+    thread: JoinHandle<()>,
+}
+
+impl Audit {
+    /// Opens the file and starts the thread that writes it.
+    ///
+    /// # Errors
+    /// A key out of range, or a file that cannot be written.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let mut file = LogFile::new(config.path.clone(), config.rotate_bytes, config.rotate_keep);
+        if let Err(source) = file.open() {
+            return Err(StartError::Open { path: config.path, source });
+        }
+        Self::start_on(&config, file)
+    }
+
+    fn start_on(config: &Config, sink: impl Sink) -> Result<Self, StartError> {
+        let (queue, slot, events) = channel(config.queue_max);
+        let shared = Arc::new(Shared::default());
+        let of_writer = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer::run(events, sink, &of_writer))
+            .map_err(StartError::Thread)?;
+        Ok(Self(Arc::new(Inner {
+            queue,
+            shared,
+            on_full: config.on_full,
+            reserve: config.queue_max / RESERVE_DIVISOR,
+            closer: Mutex::new(Some(Closer { slot, thread })),
+        })))
+    }
+
+    /// Hands an event to the writer. Events of one caller stay in order.
+    ///
+    /// # Errors
+    /// [`Full`] under [`OnFull::Refuse`] if there is no room (or the log is closed). Under [`OnFull::Count`] the
+    /// event is lost and the answer is `Ok`: the request may go on. Both are counted in [`Audit::dropped`].
+    pub fn record(&self, event: Event) -> Result<(), Full> {
+        if self.0.queue.try_send(Item::Event(Box::new(event))).is_ok() {
+            return Ok(());
+        }
+        self.0.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        match self.0.on_full {
+            OnFull::Refuse => Err(Full),
+            OnFull::Count => Ok(()),
+        }
+    }
+
+    /// Whether a new request may be let through. Always under [`OnFull::Count`]. Under [`OnFull::Refuse`] not
+    /// while the disk fails, the log is closed, or the queue is full but for an eighth, which is kept for the
+    /// further events of requests that were let through.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        match self.0.on_full {
+            OnFull::Count => true,
+            OnFull::Refuse => {
+                !self.0.shared.failing.load(Ordering::Relaxed)
+                    && !self.0.queue.is_closed()
+                    && self.0.queue.capacity() > self.0.reserve
+            }
+        }
+    }
+
+    /// Events lost since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counts().dropped
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.shared.counters.counts()
+    }
+
+    /// Writes what was taken and ends the log; later events are dropped and counted. What a failing disk does
+    /// not take at the first attempt is dropped and counted too.
+    ///
+    /// Blocks until the writer is done, for every caller: call it when the workers have ended, or where
+    /// blocking is allowed.
+    pub fn close(&self) {
+        let mut closer = self.0.closer.lock();
+        let Some(Closer { slot, thread }) = closer.take() else { return };
+        self.0.shared.closing.store(true, Ordering::Release);
+        slot.send(Item::Close);
+        thread.thread().unpark();
+        if thread.join().is_err() {
+            tracing::error!("the audit writer panicked");
+        }
+    }
+}
+
+/// A queue with room for so many events, and the slot for its end.
+fn channel(events_max: usize) -> (mpsc::Sender<Item>, OwnedPermit<Item>, mpsc::Receiver<Item>) {
+    let (queue, items) = mpsc::channel(events_max + 1);
+    let slot = queue.clone().try_reserve_owned().expect("a new channel has room");
+    (queue, slot, items)
+}
+
+/// Under `OnFull::Refuse` one slot in so many is kept for the further events of requests that were let through.
+const RESERVE_DIVISOR: usize = 8;

@@ -1,0 +1,9 @@
+//! The fleet: agents that enrol, connect and report. One accept loop per worker; a link, once up, is for all workers.
+
+mod enrol;
+mod links;
+mod records;
+
+pub use enrol::{Enrolment, InviteError};
+pub(crate) use links::accept;
+pub use records::{LOOPBACK_ANNOTATION, ensure_cluster};

@@ -1,0 +1,221 @@
+//! How a cluster comes in, and how its agents prove themselves ever after.
+//!
+//! A join token is good for one cluster (its kube-system UID is pinned with the issuer and keys of its ServiceAccount
+//! tokens) or, if reusable, for every cluster whose name fits. From then on a replica needs only the projected token of
+//! the agent's ServiceAccount, signed by the pinned keys, and gets a short certificate for a key it made itself.
+
+use std::{sync::Arc, time::Duration};
+
+use hawser_identity::{Authorities, JoinToken, PinnedIssuer, join, service_account, token};
+use hawser_kube::clock::Clock;
+use hawser_store::{Store, StoreError};
+use hawser_tunnel::wire::{EnrollV1, EnrolledV1, Enrollment, RejectedV1};
+use jiff::Timestamp;
+
+use super::records::{JoinRecord, PinRecord, ensure_cluster, read, write};
+
+/// Lets agents in.
+pub struct Enrolment {
+    /// Where join tokens and pinned clusters are kept.
+    pub store: Store,
+    /// Issues the agents' certificates.
+    pub authorities: Arc<Authorities>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Lifetime of an agent's certificate.
+    pub certificate: Duration,
+}
+
+/// No join token was made.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The token's contents do not fit.
+    #[error(transparent)]
+    Token(#[from] join::BadJoinToken),
+    /// No randomness.
+    #[error(transparent)]
+    Identity(#[from] hawser_identity::IdentityError),
+}
+
+/// What is wrong with an enrolment; the text goes to the cluster's operator.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the store of the edge is not available: {0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Told(String),
+}
+
+impl Enrolment {
+    /// Makes a join token for clusters whose name fits `pattern`.
+    ///
+    /// # Errors
+    /// The store, or contents that do not fit into a token.
+    pub async fn invite(
+        &self,
+        pattern: &str,
+        reusable: bool,
+        replace: bool,
+        expires: Timestamp,
+        edges: Vec<String>,
+    ) -> Result<String, InviteError> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let secret = token::new_secret()?;
+        let record = JoinRecord {
+            secret_sha256: token::hex(&token::sha256(&secret)),
+            pattern: pattern.to_owned(),
+            reusable,
+            expires,
+            replace,
+            used_by: None,
+        };
+        let text = JoinToken {
+            edges,
+            ca_pem: self.authorities.serving.bundle().pem(),
+            id: id.clone(),
+            secret,
+            cluster_pattern: pattern.to_owned(),
+        }
+        .encode()?;
+        write(&self.store, &id, &record, None).await?;
+        Ok(text)
+    }
+
+    /// Answers an agent that asks to be let in.
+    pub async fn enrol(&self, request: EnrollV1) -> Enrollment {
+        let (cluster, replica) = (request.cluster_name.clone(), request.replica.clone());
+        match self.try_enrol(request).await {
+            Ok(enrolled) => {
+                tracing::info!(cluster, replica, "agent enrolled");
+                Enrollment::Enrolled(enrolled)
+            }
+            Err(refusal) => {
+                tracing::warn!(cluster, replica, %refusal, "agent refused");
+                Enrollment::Rejected(RejectedV1 { message: refusal.to_string() })
+            }
+        }
+    }
+
+    async fn try_enrol(&self, request: EnrollV1) -> Result<EnrolledV1, Refusal> {
+        let name = &request.cluster_name;
+        let pinned = read::<PinRecord>(&self.store, name).await?;
+        let known = pinned.as_ref().is_some_and(|(pin, _)| pin.uid == request.cluster_uid);
+        let known = known && pinned.as_ref().is_some_and(|(pin, _)| self.proves(&request, pin).is_ok());
+        if !known {
+            self.join(&request, pinned).await?;
+        }
+        let now = self.clock.wall();
+        let certificate = self
+            .authorities
+            .agents
+            .issue_agent(name, &request.replica, &request.csr, self.certificate, now)
+            .map_err(|error| Refusal::Told(error.to_string()))?;
+        Ok(EnrolledV1 { chain: vec![certificate.to_vec()], cluster: name.clone() })
+    }
+
+    /// Is the request's ServiceAccount token signed by the pinned issuer?
+    fn proves(&self, request: &EnrollV1, pin: &PinRecord) -> Result<(), Refusal> {
+        let told = |text: String| Refusal::Told(format!("the agent's ServiceAccount token is not accepted: {text}"));
+        let issuer = PinnedIssuer::new(&pin.issuer, &pin.jwks).map_err(|error| told(error.to_string()))?;
+        let token = &request.service_account_token;
+        let claims = service_account::verify(token, &issuer, AUDIENCE, SUBJECT, self.clock.wall(), LEEWAY)
+            .map_err(|error| told(error.to_string()))?;
+        match claims.pod {
+            Some(pod) if pod != request.replica => {
+                Err(told(format!("it belongs to pod {pod}, not to {}", request.replica)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// First contact, or a cluster whose keys changed: only with a join token.
+    async fn join(&self, request: &EnrollV1, pinned: Option<(PinRecord, u64)>) -> Result<(), Refusal> {
+        let name = &request.cluster_name;
+        let (join, revision) = self.join_token(request).await?;
+        if let Some((pin, _)) = &pinned
+            && !join.replace
+        {
+            if pin.uid != request.cluster_uid {
+                return Err(Refusal::Told(format!(
+                    "cluster name {name} belongs to another cluster; choose another name, or import with --replace"
+                )));
+            }
+            // Whoever holds an old join token could otherwise put keys of their own in the place of the pinned ones.
+            if join.reusable || join.used_by.is_some() {
+                return Err(Refusal::Told(format!(
+                    "the ServiceAccount keys of cluster {name} are not those it joined with; run `hawser import {name}` \
+                     again and apply what it prints"
+                )));
+            }
+        }
+        let pin = PinRecord {
+            uid: request.cluster_uid.clone(),
+            issuer: request.issuer.clone(),
+            jwks: request.jwks.clone(),
+        };
+        self.proves(request, &pin)?;
+        if !join.reusable && join.used_by.is_none() {
+            let used = JoinRecord { used_by: Some(request.cluster_uid.clone()), ..join };
+            let (id, _secret) = shown(request)?;
+            write(&self.store, id, &used, Some(revision)).await?;
+        }
+        ensure_cluster(&self.store, name).await?;
+        match write(&self.store, name, &pin, pinned.map(|(_, revision)| revision)).await {
+            // Two replicas join at the same time: the other one has pinned the same.
+            Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => {
+                match read::<PinRecord>(&self.store, name).await? {
+                    Some((there, _)) if there.uid == pin.uid => Ok(()),
+                    Some(_) | None => Err(Refusal::Told(format!("cluster {name} was imported twice at the same time"))),
+                }
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The record of the join token shown, if it is good for this cluster.
+    async fn join_token(&self, request: &EnrollV1) -> Result<(JoinRecord, u64), Refusal> {
+        let (id, secret) = shown(request)?;
+        let unknown = || {
+            Refusal::Told("the join token is not known here; run `hawser import` again and apply what it prints".to_owned())
+        };
+        let (record, revision) = read::<JoinRecord>(&self.store, id).await?.ok_or_else(unknown)?;
+        if token::hex(&token::sha256(secret)) != record.secret_sha256 {
+            return Err(unknown());
+        }
+        if record.expires <= self.clock.wall() {
+            return Err(Refusal::Told(format!("the join token expired at {}; run `hawser import` again", record.expires)));
+        }
+        if !join::pattern_matches(&record.pattern, &request.cluster_name) {
+            return Err(Refusal::Told(format!(
+                "the join token is for clusters named {}, not {}",
+                record.pattern, request.cluster_name
+            )));
+        }
+        match &record.used_by {
+            Some(uid) if *uid != request.cluster_uid => Err(Refusal::Told(
+                "the join token was used by another cluster; run `hawser import` again".to_owned(),
+            )),
+            Some(_) | None => Ok((record, revision)),
+        }
+    }
+}
+
+/// Id and secret of the join token in the request.
+fn shown(request: &EnrollV1) -> Result<&(String, String), Refusal> {
+    request.join_token.as_ref().ok_or_else(|| {
+        Refusal::Told(format!(
+            "cluster {} is not known here, or its keys changed; run `hawser import {}` and apply what it prints",
+            request.cluster_name, request.cluster_name
+        ))
+    })
+}
+
+/// Audience of the agent's projected token.
+const AUDIENCE: &str = "hawser";
+/// The agent's ServiceAccount, as the import manifest makes it.
+const SUBJECT: &str = "system:serviceaccount:hawser-system:hawser-agent";
+/// How far the clocks of edge and cluster may differ.
+const LEEWAY: Duration = Duration::from_secs(300);

@@ -1,0 +1,188 @@
+//! Agents' connections: enrolment, or a link that is taken into service with its first message and carries exchanges
+//! until it is lost.
+
+use std::{rc::Rc, time::Duration};
+
+use hawser_identity::agent;
+use hawser_kube::close::CloseReason;
+use hawser_tunnel::{
+    Acceptor, Incoming, Link, LinkIdentity, SendHalf, StreamError,
+    wire::{ALPN_ENROLL, Control, HelloV1, RenewV1, RenewedV1, WelcomeV1},
+};
+use tokio::time::timeout;
+
+use crate::worker::Worker;
+
+/// Takes agents' connections until the worker ends.
+pub(crate) async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
+    loop {
+        let incoming = tokio::select! {
+            incoming = acceptor.accept() => incoming,
+            reason = worker.scope.cancelled() => return acceptor.close(&reason).await,
+        };
+        let Some(incoming) = incoming else { return };
+        let worker = Rc::clone(&worker);
+        tokio::task::spawn_local(async move {
+            let remote = incoming.remote_addr;
+            let outcome = if incoming.alpn == ALPN_ENROLL {
+                enrol(&worker, incoming).await
+            } else {
+                link(&worker, incoming).await
+            };
+            if let Err(refused) = outcome {
+                worker.shared.metrics.refused_links.inc();
+                tracing::warn!(%remote, %refused, "agent connection");
+            }
+        });
+    }
+}
+
+/// Why a connection was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Link(#[from] hawser_tunnel::LinkError),
+    #[error("the agent's certificate: {0}")]
+    Certificate(#[from] hawser_identity::AuthError),
+    #[error("no first message in time")]
+    Silent,
+    #[error("{0}")]
+    Hello(&'static str),
+}
+
+async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
+    let question = async {
+        let mut stream = incoming.connection.accept().await?;
+        let enroll = stream.recv.recv_enroll().await?;
+        Ok::<_, Refused>((stream, enroll))
+    };
+    let (mut stream, enroll) = timeout(FIRST_MESSAGE_WAIT, question).await.map_err(|_elapsed| Refused::Silent)??;
+    let answer = worker.shared.enrolment.enrol(enroll).await;
+    stream.send.send_enrollment(&answer).await?;
+    stream.send.finish();
+    // The answer must have arrived before the connection goes.
+    if timeout(FIRST_MESSAGE_WAIT, stream.send.stopped()).await.is_err() {
+        tracing::debug!("an agent did not take its enrolment");
+    }
+    Ok(())
+}
+
+async fn link(worker: &Rc<Worker>, incoming: Incoming) -> Result<(), Refused> {
+    let shared = &worker.shared;
+    let agents = shared.authorities.agents.bundle();
+    let identity = agent::verify(agents, &incoming.peer_chain, shared.clock.wall())?;
+    let first = async {
+        let mut stream = incoming.connection.accept().await?;
+        let first = stream.recv.recv_control().await?;
+        Ok::<_, Refused>((stream, first))
+    };
+    let (mut stream, first) = timeout(FIRST_MESSAGE_WAIT, first).await.map_err(|_elapsed| Refused::Silent)??;
+    let Some(Control::Hello(hello)) = first else { return Err(Refused::Hello("the first message is not a hello")) };
+    check(&hello, &identity)?;
+    let welcome = WelcomeV1 {
+        edge_id: worker.config.edge_id.clone(),
+        edges: worker.config.advertise.clone(),
+        extensions: Vec::new(),
+    };
+    stream.send.send_control(&Control::Welcome(welcome)).await?;
+    let link = Link::new(incoming.connection, LinkIdentity {
+        cluster: identity.cluster.as_str().into(),
+        replica: identity.replica.as_str().into(),
+        class: hello.class,
+        worker: worker.id,
+    });
+    let _in_service = InService::enter(worker, &link, &hello);
+    tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link up");
+    let outcome = serve(worker, &link, &identity, &mut stream.send, &mut stream.recv).await;
+    tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link down");
+    outcome
+}
+
+fn check(hello: &HelloV1, identity: &hawser_identity::AgentIdentity) -> Result<(), Refused> {
+    if hello.cluster != identity.cluster || hello.replica != identity.replica {
+        return Err(Refused::Hello("the hello names another cluster or replica than the certificate"));
+    }
+    Ok(())
+}
+
+/// Reads what the agent reports until the link ends.
+async fn serve(
+    worker: &Worker,
+    link: &Link,
+    identity: &hawser_identity::AgentIdentity,
+    send: &mut SendHalf,
+    recv: &mut hawser_tunnel::RecvHalf,
+) -> Result<(), Refused> {
+    let mut told = false;
+    loop {
+        let control = tokio::select! {
+            control = recv.recv_control() => control,
+            _reason = worker.drain.cancelled(), if !told => {
+                told = true;
+                link.drain();
+                send.send_control(&Control::Drain(hawser_tunnel::wire::DrainV1 {})).await?;
+                continue;
+            }
+        };
+        match control {
+            Ok(Some(Control::Status(status))) => worker.shared.links.report(link, status),
+            Ok(Some(Control::Renew(renew))) => {
+                let renewed = renew_certificate(worker, identity, &renew)?;
+                send.send_control(&Control::Renewed(renewed)).await?;
+            }
+            Ok(Some(Control::Drain(_))) => link.drain(),
+            Ok(Some(Control::Hello(_) | Control::Welcome(_) | Control::Renewed(_))) => {
+                return Err(Refused::Hello("a message that only an edge sends, or a second hello"));
+            }
+            Ok(None) | Err(StreamError::LinkLost(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn renew_certificate(
+    worker: &Worker,
+    identity: &hawser_identity::AgentIdentity,
+    renew: &RenewV1,
+) -> Result<RenewedV1, Refused> {
+    let shared = &worker.shared;
+    let issued = shared.authorities.agents.issue_agent(
+        &identity.cluster,
+        &identity.replica,
+        &renew.csr,
+        worker.config.agent_certificate,
+        shared.clock.wall(),
+    );
+    let certificate = issued.map_err(|error| {
+        tracing::warn!(%error, cluster = identity.cluster, "certificate request refused");
+        Refused::Hello("the certificate request was refused")
+    })?;
+    Ok(RenewedV1 { chain: vec![certificate.to_vec()] })
+}
+
+/// A link in routing, until dropped.
+struct InService<'a> {
+    worker: &'a Worker,
+    link: &'a Link,
+}
+
+impl<'a> InService<'a> {
+    fn enter(worker: &'a Worker, link: &'a Link, hello: &HelloV1) -> Self {
+        worker.shared.links.add(link.clone(), hello);
+        worker.shared.metrics.links.inc();
+        Self { worker, link }
+    }
+}
+
+impl Drop for InService<'_> {
+    fn drop(&mut self) {
+        self.worker.shared.links.remove(self.link);
+        self.worker.shared.metrics.links.dec();
+        self.link.close(CloseReason::LinkLost);
+    }
+}
+
+/// How long a new connection may be silent.
+const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(10);

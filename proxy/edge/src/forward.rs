@@ -1,0 +1,94 @@
+//! Carrying a permitted exchange to its cluster: [`body`] for requests and responses, [`upgrade`] for streams that leave
+//! HTTP. Both open one tunnel stream per attempt and begin it with the same header.
+
+pub(crate) mod body;
+pub(crate) mod upgrade;
+mod upload;
+mod watch;
+
+use hawser_kube::status::Status;
+use hawser_tunnel::{
+    Link, LinkId,
+    wire::{BodyV1, Class, RequestV1},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::{downstream::Request, error::EdgeError, exchange::Exchange};
+
+/// A link to the exchange's cluster; waits a little for one that is just coming back.
+async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeError> {
+    let worker = &exchange.conn.worker;
+    let links = &worker.shared.links;
+    // Upgrades, logs and proxied bodies travel apart from requests that answer in milliseconds.
+    let class = if exchange.attrs.is_bulk() { Class::Bulk } else { Class::General };
+    let other = avoid.and_then(|avoid| links.route_avoiding(exchange.cluster(), class, worker.id, avoid));
+    if let Some(link) = other.or_else(|| links.route(exchange.cluster(), class, worker.id)) {
+        return Ok(link);
+    }
+    let deadline = worker.shared.clock.now() + worker.config.limits.route_wait;
+    let link = links.wait_for(exchange.cluster(), class, worker.id, deadline).await;
+    link.ok_or_else(|| not_connected(exchange))
+}
+
+fn not_connected(exchange: &Exchange) -> EdgeError {
+    let cluster = exchange.cluster();
+    let text = format!(
+        "cluster {cluster}: no agent is connected to this edge; see `hawser status` on the edge, or the logs of \
+         deployment hawser-agent in the cluster"
+    );
+    Status::service_unavailable(text, None).into()
+}
+
+/// The first message of the exchange's stream.
+fn first_message(exchange: &Exchange, request: &Request<'_>, headers: &HeaderMap, upgrade: bool) -> RequestV1 {
+    let mut fields: Vec<(String, Vec<u8>)> =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    fields.push(("audit-id".to_owned(), uuid::Uuid::from_bytes(exchange.id).to_string().into_bytes()));
+    let source = exchange.conn.peer.ip().to_canonical().to_string();
+    fields.push(("x-forwarded-for".to_owned(), source.into_bytes()));
+    RequestV1 {
+        exchange: exchange.id,
+        method: request.method.as_str().to_owned(),
+        target: request.target.clone(),
+        headers: fields,
+        user: exchange.user.clone(),
+        groups: exchange.permit.groups().iter().map(ToString::to_string).collect(),
+        extra: Vec::new(),
+        upgrade,
+        body: if upgrade { BodyV1::None } else { request.length },
+        trailers: exchange.attrs.is_proxy() && !upgrade,
+        extensions: Vec::new(),
+    }
+}
+
+/// What an agent answered, in the types of HTTP. A response that no API server gives is the agent's fault: 502.
+fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusCode, HeaderMap), Status> {
+    let malformed = |what: &str| Status::bad_gateway(format!("the agent sent a malformed response: {what}"));
+    let status = StatusCode::from_u16(status).map_err(|_number| malformed("status"))?;
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let name = HeaderName::try_from(name).map_err(|_bytes| malformed("header name"))?;
+        let value = HeaderValue::from_bytes(&value).map_err(|_bytes| malformed("header value"))?;
+        headers.append(name, value);
+    }
+    Ok((status, headers))
+}
+
+/// Redirects leave only from below `*/proxy`, where they are the backend's own (CVE-2022-3172).
+fn judge_redirect(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
+    if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs.is_proxy() {
+        return Err(Status::bad_gateway("the cluster answered with a redirect, which is not followed nor passed on"));
+    }
+    Ok(())
+}
+
+/// An answer the agent asks the edge to give in its place.
+fn agent_status(code: u16, message: String) -> Status {
+    Status::new(if (400..600).contains(&code) { code } else { 502 }, message)
+}
+
+/// Trailers as the tunnel carries them.
+fn fields(headers: Option<HeaderMap>) -> hawser_tunnel::wire::Fields {
+    let fields = headers.iter().flat_map(HeaderMap::iter);
+    fields.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+}

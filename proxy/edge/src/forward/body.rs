@@ -1,0 +1,229 @@
+//! Requests and responses. At most once: a request that may have reached the API server is sent again only if it is a
+//! GET or HEAD whose answer had not begun; a request that the agent did not take goes to another link.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use hawser_kube::{close::CloseReason, headers, status::Status};
+use hawser_tunnel::{
+    BodyReader, BodyWriter, Link, RecvHalf, StreamError, TunnelStream,
+    wire::{ReplyV1, RequestV1},
+};
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    agent_status, first_message, judge_redirect, response_head, route,
+    upload::{Dispatched, Upload},
+    watch::Events,
+};
+use crate::{
+    downstream::{ClientError, Request, Responder},
+    error::EdgeError,
+    exchange::Exchange,
+    record::Record,
+};
+
+/// How one attempt on one link went, where that leaves a choice.
+enum Attempt {
+    /// The response went to the client, whole.
+    Done,
+    /// The API server has not seen the request.
+    NotTaken(Status),
+    /// No response; the API server may have acted on the request.
+    Lost(String),
+}
+
+/// Carries one exchange to its end.
+pub(crate) async fn forward(
+    exchange: &Exchange,
+    request: &mut Request<'_>,
+    responder: &mut Responder<'_>,
+    record: &mut Record,
+) -> Result<(), EdgeError> {
+    responder.proceed().await?;
+    let message = first_message(exchange, request, &request.headers, false);
+    let mut upload = Upload::new(&mut request.body, exchange.conn.worker.config.limits.replay_bytes_max);
+    let outcome = attempts(exchange, &message, &mut upload, responder, record).await;
+    record.received(upload.bytes());
+    outcome
+}
+
+async fn attempts(
+    exchange: &Exchange,
+    message: &RequestV1,
+    upload: &mut Upload<'_, '_>,
+    responder: &mut Responder<'_>,
+    record: &mut Record,
+) -> Result<(), EdgeError> {
+    let (mut refusals, mut losses) = (0, 0);
+    let mut last = None;
+    loop {
+        let link = route(exchange, last).await?;
+        last = Some(link.id());
+        match attempt(exchange, &link, message, upload, responder, record).await? {
+            Attempt::Done => return Ok(()),
+            Attempt::NotTaken(_) if upload.replayable() && refusals < REFUSALS_MAX => refusals += 1,
+            Attempt::NotTaken(status) => return Err(status.into()),
+            Attempt::Lost(_) if exchange.attrs.is_safe() && upload.replayable() && losses < LOSSES_MAX => losses += 1,
+            Attempt::Lost(why) => return Err(maybe_delivered(exchange, &why).into()),
+        }
+        exchange.conn.worker.shared.metrics.retries.inc();
+    }
+}
+
+/// No `Retry-After`: client-go would send the request again, and it may have been carried out.
+fn maybe_delivered(exchange: &Exchange, why: &str) -> Status {
+    Status::bad_gateway(format!(
+        "cluster {}: {why} before the answer came; the request may have been carried out, check before repeating it",
+        exchange.cluster()
+    ))
+}
+
+async fn attempt(
+    exchange: &Exchange,
+    link: &Link,
+    message: &RequestV1,
+    upload: &mut Upload<'_, '_>,
+    responder: &mut Responder<'_>,
+    record: &mut Record,
+) -> Result<Attempt, EdgeError> {
+    let TunnelStream { mut send, mut recv } = match link.open().await {
+        Ok(stream) => stream,
+        Err(error) => return Ok(not_taken(exchange, &error.to_string())),
+    };
+    if let Err(error) = send.send_request(message).await {
+        return Ok(lost(&error, exchange));
+    }
+    let dispatched = Dispatched::default();
+    let mut out = BodyWriter::new(send, message.trailers);
+    let mut pump = pin!(upload.pump(&mut out, &dispatched));
+    let wait = exchange.conn.worker.config.limits.response_wait;
+    let reply = tokio::select! {
+        biased;
+        reply = final_reply(&mut recv, &dispatched) => reply,
+        gone = &mut pump => return Err(gone.into()),
+        () = responder.gone() => return Err(ClientError::Gone.into()),
+        reason = exchange.scope.cancelled() => return Err(ended_early(&reason).into()),
+        () = tokio::time::sleep(wait), if !exchange.attrs.is_long_running() => {
+            return Err(Status::gateway_timeout(format!(
+                "cluster {}: no answer within {wait:?}", exchange.cluster()
+            )).into());
+        }
+    };
+    let (status, mut headers, end) = match reply {
+        Ok(ReplyV1::Head { status, headers, end }) => {
+            let (status, headers) = response_head(status, headers)?;
+            (status, headers, end)
+        }
+        Ok(ReplyV1::Refused { code, message }) => return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message)))),
+        Ok(ReplyV1::Failed { message, maybe_delivered: true, .. }) => return Ok(Attempt::Lost(message)),
+        Ok(ReplyV1::Failed { code, message, maybe_delivered: false }) => return Err(agent_status(code, message).into()),
+        Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
+        Err(error) => return Ok(lost(&error, exchange)),
+    };
+    judge_redirect(exchange, status, &headers)?;
+    headers::sanitize_response(&mut headers);
+    record.head(&exchange.conn, status.as_u16());
+    let mut events = exchange.attrs.is_watch().then(|| events(exchange, status, &headers)).flatten();
+    responder.head(status, headers, end).await?;
+    if end {
+        return Ok(Attempt::Done);
+    }
+    let mut body = BodyReader::new(recv, message.trailers);
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = body.read() => read,
+            gone = &mut pump => return Err(gone.into()),
+            () = responder.gone() => return Err(ClientError::Gone.into()),
+            reason = exchange.cut() => {
+                end_watch(events.as_ref(), responder, reason).await?;
+                return Ok(Attempt::Done);
+            }
+        };
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::debug!(%error, "the response ended early");
+                end_watch(events.as_ref(), responder, CloseReason::LinkLost).await?;
+                return Ok(Attempt::Done);
+            }
+        };
+        let bytes = events.as_mut().map_or(bytes.clone(), |events| events.push(bytes));
+        if bytes.is_empty() {
+            continue;
+        }
+        record.sent(bytes.len());
+        tokio::select! {
+            biased;
+            sent = responder.data(bytes) => sent?,
+            gone = &mut pump => return Err(gone.into()),
+            reason = exchange.scope.cancelled() => return Err(EdgeError::Cut(reason)),
+        }
+    }
+    if let Some(rest) = events.as_mut().map(Events::rest).filter(|rest: &Bytes| !rest.is_empty()) {
+        responder.data(rest).await?;
+    }
+    let (_status, trailers) = response_head(200, body.into_trailers())?;
+    responder.finish((!trailers.is_empty()).then_some(trailers)).await?;
+    Ok(Attempt::Done)
+}
+
+/// The reply that ends the waiting: head, refusal or failure.
+async fn final_reply(recv: &mut RecvHalf, dispatched: &Dispatched) -> Result<ReplyV1, StreamError> {
+    loop {
+        match recv.recv_reply().await? {
+            ReplyV1::Dispatched => dispatched.set(),
+            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => return Ok(reply),
+        }
+    }
+}
+
+fn events(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Option<Events> {
+    let bytes_max = exchange.conn.worker.config.limits.watch_event_bytes_max;
+    if status.is_success() { Events::new(headers, bytes_max) } else { None }
+}
+
+/// A watch that stands between two events ends as watches end; everything else must be seen to be unfinished.
+async fn end_watch(
+    events: Option<&Events>,
+    responder: &mut Responder<'_>,
+    reason: CloseReason,
+) -> Result<(), EdgeError> {
+    if events.is_some_and(Events::at_boundary) {
+        tracing::debug!(reason = reason.as_str(), "watch ended between two events");
+        return Ok(responder.finish(None).await?);
+    }
+    Err(EdgeError::Cut(reason))
+}
+
+fn not_taken(exchange: &Exchange, why: &str) -> Attempt {
+    Attempt::NotTaken(Status::service_unavailable(format!("cluster {}: {why}", exchange.cluster()), Some(1)))
+}
+
+/// What was refused was not carried out: clients may try again at once.
+fn retry_soon(status: Status) -> Status {
+    if status.code == 503 { Status::service_unavailable(status.message, Some(1)) } else { status }
+}
+
+fn lost(error: &StreamError, exchange: &Exchange) -> Attempt {
+    match error {
+        StreamError::Refused => not_taken(exchange, "the agent takes no more requests"),
+        StreamError::LinkLost(_)
+        | StreamError::Reset(_)
+        | StreamError::Stopped(_)
+        | StreamError::Ended
+        | StreamError::Truncated
+        | StreamError::Wire(_) => Attempt::Lost(format!("the link to the agent broke ({error})")),
+    }
+}
+
+fn ended_early(reason: &CloseReason) -> Status {
+    Status::service_unavailable(reason.sentence(), None)
+}
+
+/// Other links tried for a request that no agent took.
+const REFUSALS_MAX: usize = 3;
+/// Times a GET or HEAD is sent again because its link was lost.
+const LOSSES_MAX: usize = 1;

@@ -1,0 +1,302 @@
+//! Exec, attach, port-forward and the other streams that leave HTTP. After a validated 101 the bytes go on unchanged,
+//! through the walker of each direction; a session that must end early tells the user why, and does not look like a
+//! success.
+
+use std::{cell::RefCell, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use hawser_frames::{Cut, Direction, Event, Kind, Session, SessionSpec};
+use hawser_kube::{
+    close::CloseReason,
+    headers,
+    status::Status,
+    upgrade::{self, Upgrade},
+};
+use hawser_tunnel::{
+    RecvHalf, SendHalf, StreamError, TunnelStream,
+    wire::ReplyV1,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{agent_status, first_message, response_head, route};
+use crate::{
+    downstream::{
+        ClientError, Request, RequestBody, Responder,
+        http1::{Reader, Writer},
+    },
+    error::EdgeError,
+    exchange::Exchange,
+    record::Record,
+};
+
+/// Carries one upgrade to its end.
+pub(crate) async fn forward(
+    exchange: &Exchange,
+    upgrade: Upgrade,
+    request: &mut Request<'_>,
+    responder: &mut Responder<'_>,
+    record: &mut Record,
+) -> Result<(), EdgeError> {
+    upgrade.forward_headers(&mut request.headers);
+    let message = first_message(exchange, request, &request.headers, true);
+    let (RequestBody::Http1(body), Responder::Http1(responder)) = (&mut request.body, responder) else {
+        return Err(Status::bad_request("upgrades need HTTP/1.1").into());
+    };
+    responder.close_after();
+    let link = route(exchange, None).await?;
+    let TunnelStream { mut send, mut recv } = link.open().await.map_err(|error| broken(exchange, &error.to_string()))?;
+    send.send_request(&message).await.map_err(|error| broken(exchange, &error.to_string()))?;
+    let reply = tokio::select! {
+        biased;
+        reply = final_reply(&mut recv) => reply,
+        () = body.gone() => return Err(ClientError::Gone.into()),
+        reason = exchange.scope.cancelled() => return Err(Status::service_unavailable(reason.sentence(), None).into()),
+    };
+    let (status, mut headers) = match reply {
+        Ok(ReplyV1::Head { status, headers, .. }) => response_head(status, headers)?,
+        Ok(ReplyV1::Refused { code, message } | ReplyV1::Failed { code, message, .. }) => {
+            return Err(agent_status(code, message).into());
+        }
+        Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
+        Err(error) => return Err(broken(exchange, &error.to_string())),
+    };
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(refused(status, headers, &mut recv, responder, record, exchange).await?);
+    }
+    let protocol = upgrade.check_response(status.as_u16(), &headers).map_err(Status::bad_gateway)?;
+    let session = session(&upgrade, &protocol)?;
+    if body.raw().has_early_bytes() {
+        // Nobody agrees whose bytes these are: the API server throws them away, others read them as stream data.
+        return Err(Status::bad_request("bytes were sent before the connection was upgraded").into());
+    }
+    upgrade.response_headers(&mut headers);
+    record.head(&exchange.conn, status.as_u16());
+    let writer = responder.switch(&headers).await?;
+    let stream = Stream { exchange, session: RefCell::new(session), to_client: RefCell::new(BytesMut::new()) };
+    stream.run(body.raw(), writer, send, recv, record).await
+}
+
+async fn final_reply(recv: &mut RecvHalf) -> Result<ReplyV1, StreamError> {
+    loop {
+        match recv.recv_reply().await? {
+            ReplyV1::Dispatched => {}
+            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => return Ok(reply),
+        }
+    }
+}
+
+fn broken(exchange: &Exchange, why: &str) -> EdgeError {
+    // kubectl repeats a failed WebSocket exec over SPDY by itself; nothing else is repeated.
+    Status::bad_gateway(format!("cluster {}: the session could not be opened: {why}", exchange.cluster())).into()
+}
+
+/// The cluster's own refusal, whole, with the length that waiting clients need; then the connection closes.
+async fn refused(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    recv: &mut RecvHalf,
+    responder: &mut crate::downstream::http1::Responder<'_>,
+    record: &mut Record,
+    exchange: &Exchange,
+) -> Result<(), EdgeError> {
+    if status.as_u16() < 400 {
+        // A redirect or a success would be followed or believed (CVE-2020-8559, CVE-2018-1002105).
+        return Err(Status::bad_gateway(format!("the cluster answered an upgrade with {status}")).into());
+    }
+    let mut body = BytesMut::new();
+    while let Some(bytes) = recv.read().await.map_err(|error| broken(exchange, &error.to_string()))? {
+        body.extend_from_slice(&bytes);
+        if body.len() > REFUSAL_BYTES_MAX {
+            return Err(Status::bad_gateway("the cluster's refusal is too long").into());
+        }
+    }
+    headers::sanitize_response(&mut headers);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    record.head(&exchange.conn, status.as_u16());
+    record.sent(body.len());
+    responder.whole(status, headers, body.freeze()).await?;
+    Ok(())
+}
+
+/// The walkers for what was negotiated; `None` below `*/proxy`, where the protocol is the backend's own.
+fn session(upgrade: &Upgrade, protocol: &str) -> Result<Option<Session>, Status> {
+    let kind = match upgrade.session {
+        upgrade::Session::Exec => Kind::Exec,
+        upgrade::Session::Attach => Kind::Attach,
+        upgrade::Session::PortForward => Kind::PortForward,
+        upgrade::Session::Watch => Kind::Watch,
+        upgrade::Session::Log => Kind::Logs,
+        upgrade::Session::Raw => return Ok(None),
+    };
+    let spec = SessionSpec {
+        transport: match upgrade.transport {
+            upgrade::Transport::Spdy => hawser_frames::Transport::Spdy,
+            upgrade::Transport::WebSocket => hawser_frames::Transport::WebSocket,
+        },
+        kind,
+        protocol,
+        asked: hawser_frames::Asked {
+            stdin: upgrade.asked.stdin,
+            stdout: upgrade.asked.stdout,
+            stderr: upgrade.asked.stderr,
+            tty: upgrade.asked.tty,
+            ports: upgrade.asked.ports,
+        },
+    };
+    Session::new(spec).map(Some).map_err(|unsupported| Status::bad_gateway(unsupported.to_string()))
+}
+
+/// The running stream. Both directions run at once in one task; the walkers are borrowed between awaits only.
+struct Stream<'a> {
+    exchange: &'a Exchange,
+    session: RefCell<Option<Session>>,
+    /// Accepted bytes on their way to the client: kept here, so that none is lost when the session is cut.
+    to_client: RefCell<BytesMut>,
+}
+
+/// Why a direction ended.
+enum End {
+    /// The side it reads from has ended.
+    Eof,
+    /// The client's connection is broken.
+    ClientGone,
+    /// The stream must end now, for this reason.
+    Cut(CloseReason),
+}
+
+impl Stream<'_> {
+    async fn run(
+        self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        send: SendHalf,
+        mut recv: RecvHalf,
+        record: &mut Record,
+    ) -> Result<(), EdgeError> {
+        let counts = RefCell::new((0_usize, 0_usize));
+        let end = {
+            let up = self.up(reader, send, &counts);
+            let down = self.down(writer, &mut recv, &counts);
+            tokio::pin!(up, down);
+            tokio::select! {
+                biased;
+                end = &mut down => end,
+                end = &mut up => match end {
+                    // The server may still have something to say to a client that said all.
+                    End::Eof => match tokio::time::timeout(FAREWELL, down).await {
+                        Ok(end) => end,
+                        Err(_elapsed) => End::ClientGone,
+                    },
+                    cut => cut,
+                },
+                reason = self.exchange.scope.cancelled() => End::Cut(reason),
+            }
+        };
+        let (received, sent) = *counts.borrow();
+        record.received(received);
+        record.sent(sent);
+        match end {
+            End::Eof => Ok(()),
+            End::ClientGone => Err(ClientError::Gone.into()),
+            End::Cut(reason) => {
+                self.exchange.conn.worker.shared.metrics.cut_sessions.inc();
+                recv.stop(&reason);
+                self.tell(writer, &reason).await;
+                Err(EdgeError::Cut(reason))
+            }
+        }
+    }
+
+    /// Client to cluster.
+    async fn up(&self, reader: &mut Reader, mut send: SendHalf, counts: &RefCell<(usize, usize)>) -> End {
+        loop {
+            let Ok(bytes) = reader.raw().await else { return End::ClientGone };
+            if bytes.is_empty() {
+                self.ended(Direction::ClientToServer);
+                send.finish();
+                return End::Eof;
+            }
+            let mut out = BytesMut::new();
+            let verdict = self.walk(Direction::ClientToServer, bytes, &mut out);
+            counts.borrow_mut().0 += out.len();
+            if !out.is_empty() && send.write(out.freeze()).await.is_err() {
+                // The other direction knows why.
+                return std::future::pending().await;
+            }
+            if let Err(cut) = verdict {
+                return End::Cut(CloseReason::BadStream(cut.rule.into()));
+            }
+        }
+    }
+
+    /// Cluster to client.
+    async fn down(&self, writer: &mut Writer, recv: &mut RecvHalf, counts: &RefCell<(usize, usize)>) -> End {
+        loop {
+            let bytes = match recv.read().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    self.ended(Direction::ServerToClient);
+                    return End::Eof;
+                }
+                Err(StreamError::Reset(reason) | StreamError::Stopped(reason)) => return End::Cut(reason),
+                Err(
+                    StreamError::LinkLost(_)
+                    | StreamError::Refused
+                    | StreamError::Ended
+                    | StreamError::Truncated
+                    | StreamError::Wire(_),
+                ) => return End::Cut(CloseReason::LinkLost),
+            };
+            let mut out = BytesMut::new();
+            let verdict = self.walk(Direction::ServerToClient, bytes, &mut out);
+            counts.borrow_mut().1 += out.len();
+            self.to_client.borrow_mut().unsplit(out);
+            while !self.to_client.borrow().is_empty() {
+                let Ok(written) = writer.some(&self.to_client).await else { return End::ClientGone };
+                tracing::trace!(written, "to client");
+            }
+            if let Err(cut) = verdict {
+                return End::Cut(CloseReason::BadStream(cut.rule.into()));
+            }
+        }
+    }
+
+    fn walk(&self, direction: Direction, bytes: Bytes, out: &mut BytesMut) -> Result<(), Cut> {
+        match &mut *self.session.borrow_mut() {
+            Some(session) => session.walk(direction, &bytes, out, &mut |_event: Event<'_>| {}),
+            None => {
+                out.extend_from_slice(&bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn ended(&self, direction: Direction) {
+        if let Some(session) = &mut *self.session.borrow_mut() {
+            session.end(direction);
+        }
+    }
+
+    /// Says on the user's screen why the session ends: a dropped SPDY connection looks like success.
+    async fn tell(&self, writer: &mut Writer, reason: &CloseReason) {
+        let closing = self.session.borrow_mut().as_mut().and_then(|session| session.closing_frames(&reason.sentence()));
+        if let Some(frames) = closing {
+            self.to_client.borrow_mut().extend_from_slice(&frames);
+        }
+        let flush = async {
+            while !self.to_client.borrow().is_empty() {
+                if writer.some(&self.to_client).await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL, flush).await.is_err() {
+            tracing::debug!("the client did not take the reason for the end of its session");
+        }
+    }
+}
+
+/// How long the last words of either side may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Longest refusal of an upgrade that is passed on.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;

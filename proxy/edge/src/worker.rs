@@ -1,0 +1,115 @@
+//! One worker of the edge: its listener, its QUIC endpoint, and what all its connections share.
+
+use std::{cell::RefCell, collections::HashMap, io, net::IpAddr, rc::Rc, sync::Arc};
+
+use hawser_audit::Audit;
+use hawser_identity::Authorities;
+use hawser_kube::clock::Clock;
+use hawser_policy::PolicyHandle;
+use hawser_transport::Scope;
+use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig, Registry};
+use parking_lot::Mutex;
+
+use crate::{Config, Enrolment, Hosts, Metrics, accept, exchange::Exchanges, fleet};
+
+/// Everything the workers of one process share. All of it is read without a lock on the request path.
+pub struct Shared {
+    /// How this edge runs.
+    pub config: Arc<Config>,
+    /// Clusters' names and certificates.
+    pub hosts: Hosts,
+    /// Who may do what.
+    pub policy: Arc<PolicyHandle>,
+    /// Live links to agents.
+    pub links: Registry,
+    /// Where events go.
+    pub audit: Audit,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Keys and trust.
+    pub authorities: Arc<Authorities>,
+    /// Lets agents in (knows the store).
+    pub enrolment: Enrolment,
+    /// TLS of agents' links.
+    pub link_tls: Arc<rustls::ServerConfig>,
+    /// Passes datagrams between workers.
+    pub handover: HandoverHub,
+    /// Cancelled when the process begins to drain: nothing new is taken, watches end, the rest may finish.
+    pub drain: Scope,
+    /// Open connections per source, all workers; touched at accept and close only.
+    pub sources: Sources,
+}
+
+/// Open connections by source address.
+#[derive(Default)]
+pub struct Sources(pub(crate) Mutex<HashMap<IpAddr, usize>>);
+
+/// The part of a worker that its connections see.
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Arc<Config>,
+    /// Exchanges that run here now.
+    pub(crate) live: RefCell<Exchanges>,
+    pub(crate) drain: Scope,
+    /// Cancelled when the drain's time is up.
+    pub(crate) scope: Scope,
+}
+
+/// Runs one worker: takes clients and agents until a drain has seen them off.
+///
+/// # Errors
+/// The address cannot be used.
+pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Result<()> {
+    let config = Arc::clone(&shared.config);
+    let listener = hawser_transport::listen_tcp(config.listen, true)?;
+    let acceptor = Acceptor::bind(AcceptorConfig {
+        socket: hawser_transport::bind_udp(config.listen, true)?,
+        worker: this.id,
+        tls: Arc::clone(&shared.link_tls),
+        hub: shared.handover.clone(),
+        link: LinkConfig::edge(),
+    })?;
+    let worker = Rc::new(Worker {
+        id: this.id,
+        drain: shared.drain.clone(),
+        scope: this.scope,
+        config,
+        shared,
+        live: RefCell::default(),
+    });
+    let links = tokio::task::spawn_local(fleet::accept(Rc::clone(&worker), acceptor));
+    accept::accept(Rc::clone(&worker), listener).await;
+    drained(&worker).await;
+    worker.scope.cancel(hawser_kube::close::CloseReason::Drain);
+    // Links end last: what ran on them has been told.
+    if links.await.is_err() {
+        tracing::error!("the task of the agents' links panicked");
+    }
+    Ok(())
+}
+
+/// Waits until nothing runs here, or until the drain's time is up; then tells what still runs, and gives it a moment.
+async fn drained(worker: &Worker) {
+    let limits = &worker.config.limits;
+    let quiet = async {
+        while !worker.live.borrow().is_empty() || worker.shared.metrics.connections.get() > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = quiet => {}
+        () = tokio::time::sleep(limits.drain_timeout) => {
+            worker.live.borrow().cancel_all(&hawser_kube::close::CloseReason::Drain);
+            tokio::time::sleep(LAST_WORDS).await;
+        }
+        _reason = worker.scope.cancelled() => {}
+    }
+}
+
+/// How often a draining worker looks whether it is done.
+const DRAIN_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+/// How long exchanges have to say why they end.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);

@@ -1,0 +1,303 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own), 3 `status`: not everything is connected.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::{agent, agent_image, import, kubeconfig, objects, output, serve, status};
+
+/// Access to Kubernetes clusters that nobody can reach from outside.
+///
+/// An edge runs where people can reach it (`hawser up`); an agent in each cluster dials out to it (`hawser import`);
+/// people use plain kubectl and Helm with the kubeconfig that `hawser kubeconfig` makes for them.
+///
+/// A first tour, on the edge's machine:
+///
+///   hawser up --advertise edge.example.com
+///   hawser import prod-eu | kubectl apply -f -
+///   hawser apply -f policies.yaml
+///   hawser kubeconfig alice@example.com --group developers > alice.kubeconfig
+///   hawser status
+#[derive(Parser)]
+#[command(name = "hawser", version, verbatim_doc_comment, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an edge with its embedded store; makes keys and data on the first start
+    #[command(visible_alias = "edge")]
+    Up(Up),
+    /// Run the agent of a cluster (the import manifest starts it; not for humans)
+    Agent(agent::Options),
+    /// Write the agent's container image (an archive for `ctr images import` or `docker load`)
+    AgentImage(AgentImage),
+    /// Print the manifest that brings a cluster in: `hawser import NAME | kubectl apply -f -`
+    Import(Import),
+    /// Make a kubeconfig for a person: plain kubectl and Helm, no plugin
+    Kubeconfig(Kubeconfig),
+    /// Create or change resources from a file
+    Apply(File),
+    /// Show resources
+    Get(Get),
+    /// Delete a resource; what it granted ends with the next request
+    Delete(Delete),
+    /// Check a file without changing anything
+    Check(File),
+    /// Show clusters and their connections; exit code 3 when one is not connected
+    Status(Status),
+    /// Show the version
+    Version(Version),
+    /// Print the completion script of a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the edge keeps its data.
+#[derive(Args, Clone)]
+pub(crate) struct Data {
+    /// Folder with store, keys and audit log
+    #[arg(long, env = "HAWSER_DATA_DIR", default_value = "/var/lib/hawser", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Address for clients (TCP) and agents (UDP)
+    #[arg(long, default_value = "[::]:8443", value_name = "ADDR:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Name or address under which clients and agents reach this edge. A name needs a DNS entry for it and a wildcard
+    /// below it (clusters are CLUSTER.NAME). Without it, clusters have loopback addresses on this machine only
+    #[arg(long, value_name = "NAME-OR-IP")]
+    pub(crate) advertise: Option<String>,
+    /// Address of metrics and health
+    #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR:PORT")]
+    pub(crate) health: SocketAddr,
+    /// Workers; by default one per core
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// What happens when the audit log cannot keep up: refuse requests, or go on and count the losses
+    #[arg(long, value_enum, default_value = "refuse")]
+    pub(crate) on_audit_full: OnAuditFull,
+    /// Also write RequestReceived events
+    #[arg(long)]
+    pub(crate) audit_request_received: bool,
+    /// How long running requests may go on after SIGTERM
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) drain_timeout: Duration,
+    /// How logs look
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) log: Format,
+}
+
+/// See `--on-audit-full`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnAuditFull {
+    /// Answer 503 until there is room
+    Refuse,
+    /// Go on; losses are counted in metrics
+    Count,
+}
+
+#[derive(Args)]
+pub(crate) struct AgentImage {
+    /// Where to write the archive; `-` for standard output
+    #[arg(long, short, default_value = "-", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Name of the image in the archive
+    #[arg(long, default_value_t = agent_image::default_tag(), value_name = "NAME:TAG")]
+    pub(crate) tag: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// Name of the cluster: lower-case letters, digits and `-`; becomes part of its host name
+    pub(crate) cluster: String,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Image of the agent
+    #[arg(long, default_value_t = agent_image::default_tag(), value_name = "NAME:TAG")]
+    pub(crate) image: String,
+    /// How long the join token in the manifest is good for
+    #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) expires: Duration,
+    /// The token is good for every cluster whose name fits CLUSTER, which may hold `*` (provisioned fleets set
+    /// HAWSER_CLUSTER in the Deployment themselves)
+    #[arg(long)]
+    pub(crate) reusable: bool,
+    /// Take the name over from another cluster
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Bind the group hawser:cluster-admin too, so that policies can grant everything in this cluster
+    #[arg(long, value_parser = ["cluster-admin"], value_name = "ROLE")]
+    pub(crate) grant: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Kubeconfig {
+    /// The person
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Make the person a member of this group (may be repeated)
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<String>,
+    /// Only these clusters (may be repeated); by default all there are
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) cluster: Vec<String>,
+    /// When the credential ends by itself
+    #[arg(long, default_value = "720h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) expires: Duration,
+    /// A bearer token in place of a client certificate
+    #[arg(long)]
+    pub(crate) token: bool,
+    /// Write the file (mode 0600) in place of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Use the loopback addresses of this machine even if the edge is advertised
+    #[arg(long)]
+    pub(crate) local: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct File {
+    /// YAML file, one or more documents; `-` for standard input
+    #[arg(long, short)]
+    pub(crate) filename: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// How to print
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: Format,
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    /// Cluster, User, Group, AccessRole, AccessPolicy or Credential (any case, singular or plural)
+    pub(crate) kind: String,
+    /// One of them
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// How to print: a table, JSON or YAML
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: objects::Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Delete {
+    /// The kind, as for `get`
+    pub(crate) kind: String,
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// How to print
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: Format,
+    /// Wait until every cluster (or those named) is connected
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) wait: Option<Duration>,
+    /// Only these clusters
+    pub(crate) cluster: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Version {
+    /// How to print
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: Format,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Up(options) => serve::run(options)?,
+            Command::Agent(options) => agent::run(options)?,
+            Command::AgentImage(options) => agent_image::run(&options)?,
+            Command::Import(options) => block_on(import::run(options))?,
+            Command::Kubeconfig(options) => block_on(kubeconfig::run(options))?,
+            Command::Apply(options) => block_on(objects::apply(options))?,
+            Command::Get(options) => block_on(objects::get(options))?,
+            Command::Delete(options) => block_on(objects::delete(options))?,
+            Command::Check(options) => objects::check(&options)?,
+            Command::Status(options) => return block_on(status::run(options)),
+            Command::Version(options) => output::version(options.output)?,
+            Command::Completion { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "hawser", &mut std::io::stdout());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    hawser_transport::run(future).context("cannot start a runtime")?
+}
+
+/// `90s`, `15m`, `24h`, `30d` or combinations.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("{text:?} is not a duration; write for example 90s, 15m, 24h or 30d");
+    let mut rest = text;
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+        let number: u64 = rest[..digits].parse().map_err(|_not_a_number| expected())?;
+        let mut chars = rest[digits..].chars();
+        let seconds = match chars.next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86_400,
+            Some(_) | None => return Err(expected()),
+        };
+        total = number.checked_mul(seconds).and_then(|more| total.checked_add(more)).ok_or_else(expected)?;
+        rest = chars.as_str();
+    }
+    if text.is_empty() || total > DURATION_SECONDS_MAX { Err(expected()) } else { Ok(Duration::from_secs(total)) }
+}
+
+/// Ten years: what a certificate authority lives.
+const DURATION_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        for bad in ["", "5", "h", "5w", "-1s", "1.5h", "99999999999999999999h", "5000d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The edge's folder, shared by `hawser up` and the commands beside it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use hawser_identity::Authorities;
+use hawser_kube::clock::{Clock, SystemClock};
+use hawser_store::{Options, Store};
+use serde::{Deserialize, Serialize};
+
+/// What the running edge leaves for the commands: where it is.
+#[derive(Serialize, Deserialize, Clone)]
+pub(crate) struct Settings {
+    /// Process id of the edge.
+    pub(crate) pid: u32,
+    /// Port of clients and agents.
+    pub(crate) port: u16,
+    /// As given by `--advertise`.
+    pub(crate) advertise: Option<String>,
+    /// Metrics and health.
+    pub(crate) health: SocketAddr,
+}
+
+/// The folder.
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    /// The folder of an edge that has run before.
+    pub(crate) fn existing(path: &Path) -> anyhow::Result<Self> {
+        if !path.join(STORE_FILE).exists() {
+            anyhow::bail!(
+                "{} is not the folder of an edge; start one with `hawser up`, or name its folder with --data-dir",
+                path.display()
+            );
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The folder, made where it is not there.
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot make the data folder {} (choose one with --data-dir)", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        let path = self.0.join(STORE_FILE);
+        Store::open(&path, Options::default()).with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    pub(crate) fn authorities(&self) -> anyhow::Result<Arc<Authorities>> {
+        let path = self.0.join("keys");
+        let authorities = Authorities::load_or_create(&path, SystemClock.wall())
+            .with_context(|| format!("cannot load the keys in {}", path.display()))?;
+        Ok(Arc::new(authorities))
+    }
+
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.0.join("audit").join("audit.log")
+    }
+
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let path = self.0.join(SETTINGS_FILE);
+        let text = std::fs::read(&path)
+            .with_context(|| format!("{}: has `hawser up` run with this folder?", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    pub(crate) fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {
+        let path = self.0.join(SETTINGS_FILE);
+        std::fs::write(&path, serde_json::to_vec_pretty(settings)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Settings {
+    /// The advertised name, if it is one (not an address).
+    pub(crate) fn domain(&self) -> Option<&str> {
+        self.advertise.as_deref().filter(|text| text.parse::<IpAddr>().is_err())
+    }
+
+    /// The advertised address, if it is one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.advertise.as_deref()?.parse().ok()
+    }
+
+    /// Where agents dial: the advertised name or address, or what this machine would send from.
+    pub(crate) fn agent_address(&self) -> String {
+        match (&self.advertise, self.address()) {
+            (_, Some(address)) => SocketAddr::new(address, self.port).to_string(),
+            (Some(name), None) => format!("{name}:{}", self.port),
+            (None, None) => SocketAddr::new(outgoing_address(), self.port).to_string(),
+        }
+    }
+}
+
+/// The source address of this machine's default route; nothing is sent.
+fn outgoing_address() -> IpAddr {
+    std::net::UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| {
+            socket.connect("192.0.2.1:9")?;
+            Ok(socket.local_addr()?.ip())
+        })
+        .unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+const STORE_FILE: &str = "store.db";
+const SETTINGS_FILE: &str = "edge.json";

@@ -1,0 +1,30 @@
+//! The `hawser` binary: subcommands, files and environment into what the rooms need, signals and exit codes.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod agent;
+mod agent_image;
+mod cli;
+mod data;
+mod health;
+mod import;
+mod kubeconfig;
+mod logging;
+mod objects;
+mod output;
+mod serve;
+mod status;
+mod tables;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.run() {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

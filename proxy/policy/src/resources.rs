@@ -1,0 +1,52 @@
+//! The resources of `access.hawser.dev/v1`: what an administrator writes and the store keeps.
+//!
+//! They enter through [`parse_yaml`] (files) or [`Object::from_value`] (store, API). Both judge the
+//! whole input and report every fault at once; what is not enforced by this version is refused, so
+//! that nobody relies on a line that does nothing.
+
+mod check;
+mod fault;
+mod kinds;
+mod node;
+mod reference;
+mod schema;
+mod walk;
+
+pub use fault::Fault;
+pub use kinds::{
+    AccessPolicy, AccessPolicySpec, AccessRole, AccessRoleSpec, Cluster, ClusterSpec, ClusterTargets,
+    Credential, CredentialSpec, Effect, Group, GroupSpec, Impersonate, LabelSelector, Member, Metadata,
+    Object, Resource, Rule, Subjects, User, UserSpec,
+};
+pub use reference::{FieldReference, reference};
+
+/// API group and version of every resource here.
+pub const API_VERSION: &str = "access.hawser.dev/v1";
+/// The fleet's own namespace, and the only one this version knows.
+pub const SYSTEM_NAMESPACE: &str = "hawser-system";
+/// Roles that exist without being written; their names cannot be taken by an AccessRole.
+pub const BUILT_IN_ROLES: [&str; 5] = ["view", "edit", "admin", "cluster-admin", "shell"];
+
+/// Reads every document of a YAML stream. `file` only names it in faults.
+///
+/// # Errors
+/// All faults of all documents. A stream that is not YAML has one fault: where it stops being YAML.
+pub fn parse_yaml(text: &str, file: &str) -> Result<Vec<Object>, Vec<Fault>> {
+    let documents = match node::documents(text) {
+        Ok(documents) => documents,
+        Err(broken) => return Err(vec![Fault::syntax(file, broken.line, broken.message)]),
+    };
+    let mut faults = Vec::new();
+    let mut objects: Vec<Object> = Vec::new();
+    for document in &documents {
+        match walk::read(document, file) {
+            Ok(object) => match objects.iter().any(|earlier| earlier.same_key(&object)) {
+                true => faults.push(Fault::repeated(file, document.line, &object)),
+                false => objects.push(object),
+            },
+            Err(more) => faults.extend(more),
+        }
+    }
+    faults.sort_by_key(|fault| fault.line);
+    if faults.is_empty() { Ok(objects) } else { Err(faults) }
+}

@@ -1,0 +1,218 @@
+//! All links of an edge, and which of them takes a request.
+//!
+//! Workers read an immutable snapshot without a lock; whoever brings or loses a link publishes a new
+//! one. Links change a few times a minute, requests come by the thousand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::link::{Link, LinkId};
+use crate::wire::{Class, HelloV1, StatusV1};
+
+/// The links of this edge. Clones are the same registry.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    table: ArcSwap<Table>,
+    /// Held by writers only, so that none overwrites another's change.
+    writer: Mutex<()>,
+    /// Counts the changes.
+    revision: watch::Sender<u64>,
+}
+
+type Table = HashMap<Arc<str>, Arc<[Entry]>>;
+
+#[derive(Debug, Clone)]
+struct Entry {
+    link: Link,
+    capabilities: Arc<[String]>,
+    status: Arc<StatusV1>,
+}
+
+/// A cluster with at least one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSnapshot {
+    /// Its name.
+    pub cluster: Arc<str>,
+    /// Whether a link takes requests.
+    pub connected: bool,
+    /// The replicas of its agent, by name.
+    pub replicas: Vec<ReplicaSnapshot>,
+}
+
+/// A replica of an agent with at least one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaSnapshot {
+    /// Its name.
+    pub replica: Arc<str>,
+    /// Number of live links.
+    pub links: usize,
+    /// Whether all of its links are out of routing.
+    pub draining: bool,
+    /// Streams in flight on all links.
+    pub in_flight: u32,
+    /// Round-trip time of its fastest link.
+    pub rtt: Duration,
+    /// Optional abilities it named in its hello.
+    pub capabilities: Arc<[String]>,
+    /// What it reported last.
+    pub status: Arc<StatusV1>,
+}
+
+impl Registry {
+    /// A registry without links.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            table: ArcSwap::default(),
+            writer: Mutex::new(()),
+            revision: watch::Sender::new(0),
+        }))
+    }
+
+    /// Takes a link into routing.
+    pub fn add(&self, link: Link, hello: &HelloV1) {
+        let entry = Entry {
+            capabilities: hello.capabilities.as_slice().into(),
+            status: Arc::new(hello.status()),
+            link,
+        };
+        self.change(|table| {
+            let of_cluster = table.entry(Arc::clone(entry.link.cluster())).or_insert_with(|| Arc::from([]));
+            *of_cluster = of_cluster.iter().cloned().chain([entry]).collect();
+        });
+    }
+
+    /// Forgets a link; nothing happens to the link itself.
+    pub fn remove(&self, link: &Link) {
+        self.change(|table| {
+            let Some(of_cluster) = table.get_mut(link.cluster()) else { return };
+            *of_cluster = of_cluster.iter().filter(|entry| entry.link.id() != link.id()).cloned().collect();
+            if of_cluster.is_empty() {
+                table.remove(link.cluster());
+            }
+        });
+    }
+
+    /// Keeps what a replica reports; all its links share it.
+    pub fn report(&self, link: &Link, status: StatusV1) {
+        let status = Arc::new(status);
+        self.change(|table| {
+            let Some(of_cluster) = table.get_mut(link.cluster()) else { return };
+            let update = |entry: &Entry| {
+                let same_replica = entry.link.replica() == link.replica();
+                let status = if same_replica { Arc::clone(&status) } else { Arc::clone(&entry.status) };
+                Entry { status, ..entry.clone() }
+            };
+            *of_cluster = of_cluster.iter().map(update).collect();
+        });
+    }
+
+    /// The link for a request that came in at `worker`: alive, not draining, of that worker if there is
+    /// one, and of those the one with the fewest streams in flight.
+    #[must_use]
+    pub fn route(&self, cluster: &str, class: Class, worker: usize) -> Option<Link> {
+        self.pick(cluster, class, worker, None)
+    }
+
+    /// Like [`Registry::route`], but any link other than `avoid`, for a request that moves on.
+    #[must_use]
+    pub fn route_avoiding(&self, cluster: &str, class: Class, worker: usize, avoid: LinkId) -> Option<Link> {
+        self.pick(cluster, class, worker, Some(avoid))
+    }
+
+    /// Like [`Registry::route`], but waits for a link to appear; `None` at the deadline.
+    pub async fn wait_for(
+        &self,
+        cluster: &str,
+        class: Class,
+        worker: usize,
+        deadline: Instant,
+    ) -> Option<Link> {
+        let mut changes = self.subscribe();
+        let found = async {
+            loop {
+                // Marked as seen before the look, so that a change during it ends the wait below.
+                changes.mark_unchanged();
+                if let Some(link) = self.route(cluster, class, worker) {
+                    return Some(link);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout_at(deadline.into(), found).await.ok().flatten()
+    }
+
+    /// Every cluster with a link, by name, and how it is.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<ClusterSnapshot> {
+        let table = self.0.table.load();
+        let by_name: BTreeMap<_, _> = table.iter().collect();
+        by_name.into_iter().map(|(cluster, entries)| snapshot(cluster, entries)).collect()
+    }
+
+    /// A cluster's state; `None` if it has no link.
+    #[must_use]
+    pub fn cluster(&self, cluster: &str) -> Option<ClusterSnapshot> {
+        let table = self.0.table.load();
+        table.get_key_value(cluster).map(|(cluster, entries)| snapshot(cluster, entries))
+    }
+
+    /// Tells of each change of links or reports; the value counts them.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.revision.subscribe()
+    }
+
+    fn pick(&self, cluster: &str, class: Class, worker: usize, avoid: Option<LinkId>) -> Option<Link> {
+        let table = self.0.table.load();
+        let links = table.get(cluster)?.iter().map(|entry| &entry.link);
+        let usable = |link: &&Link| {
+            link.class() == class && Some(link.id()) != avoid && !link.is_draining() && link.is_alive()
+        };
+        links.filter(usable).min_by_key(|link| (link.worker() != worker, link.in_flight())).cloned()
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Table)) {
+        let writer = self.0.writer.lock();
+        let mut next = Table::clone(&self.0.table.load());
+        edit(&mut next);
+        self.0.table.store(Arc::new(next));
+        drop(writer);
+        self.0.revision.send_modify(|revision| *revision += 1);
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn snapshot(cluster: &Arc<str>, entries: &[Entry]) -> ClusterSnapshot {
+    let mut replicas = BTreeMap::<&Arc<str>, ReplicaSnapshot>::new();
+    for entry in entries.iter().filter(|entry| entry.link.is_alive()) {
+        let replica = replicas.entry(entry.link.replica()).or_insert_with(|| ReplicaSnapshot {
+            replica: Arc::clone(entry.link.replica()),
+            links: 0,
+            draining: true,
+            in_flight: 0,
+            rtt: Duration::MAX,
+            capabilities: Arc::clone(&entry.capabilities),
+            status: Arc::clone(&entry.status),
+        });
+        replica.links += 1;
+        replica.draining &= entry.link.is_draining();
+        replica.in_flight += entry.link.in_flight();
+        replica.rtt = replica.rtt.min(entry.link.rtt());
+    }
+    let replicas: Vec<_> = replicas.into_values().collect();
+    let connected = replicas.iter().any(|replica| !replica.draining);
+    ClusterSnapshot { cluster: Arc::clone(cluster), connected, replicas }
+}

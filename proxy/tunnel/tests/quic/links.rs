@@ -1,0 +1,225 @@
+//! Links: how they come about, how they end, how many streams they carry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hawser_kube::close::CloseReason;
+use hawser_tunnel::wire::{ALPN_LINK, Class, Control, DrainV1, HelloV1, StatusV1};
+use hawser_tunnel::{LinkConfig, LinkError, LinkLost, Stopped, StreamError};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{
+    AT_ONCE, Pair, Relay, Tls, acceptor, any_port, dial_to, echo_all, read_all, read_exactly, shared_socket,
+};
+
+const IDLE: Duration = Duration::from_millis(600);
+
+fn impatient(config: LinkConfig) -> LinkConfig {
+    LinkConfig { idle_timeout: IDLE, keep_alive: IDLE / 4, ..config }
+}
+
+#[tokio::test]
+async fn the_edge_sees_protocol_and_certificate_of_the_agent() {
+    let pair = Pair::new().await;
+    assert_eq!(pair.incoming.alpn, ALPN_LINK);
+    assert_eq!(pair.incoming.peer_chain.len(), 1);
+    assert_eq!(pair.incoming.remote_addr, pair.edge.remote_addr());
+    assert!(pair.edge.rtt() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn the_agents_own_stream_carries_control_messages() {
+    let pair = Pair::new().await;
+    let status = StatusV1 {
+        agent_version: "1".into(),
+        kubernetes_version: "v1.36.0".into(),
+        nodes: 3,
+        problems: vec![],
+    };
+    let hello = HelloV1 {
+        cluster: "prod".into(),
+        replica: "agent-0".into(),
+        agent_version: "1".into(),
+        kubernetes_version: String::new(),
+        nodes: 0,
+        class: Class::Bulk,
+        capabilities: vec![],
+        problems: vec![],
+        extensions: vec![],
+    };
+    let sent = [Control::Hello(hello), Control::Status(status), Control::Drain(DrainV1)];
+    let mut agent = pair.agent.open().await.unwrap();
+    for (at, control) in sent.iter().enumerate() {
+        agent.send.send_control(control).await.unwrap();
+        if at == 1 {
+            // A message that only a later version knows: kind 99, two bytes.
+            agent.send.write(Bytes::from_static(&[0, 0, 0, 4, 0, 99, 1, 2])).await.unwrap();
+        }
+    }
+    agent.send.finish();
+    let mut edge = pair.edge.accept().await.unwrap();
+    for control in sent {
+        assert_eq!(edge.recv.recv_control().await.unwrap(), Some(control));
+    }
+    assert_eq!(edge.recv.recv_control().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_link_that_falls_silent_is_lost_with_all_its_streams() {
+    let tls = Tls::new();
+    let mut acceptor = acceptor(&tls, impatient(LinkConfig::edge()));
+    let relay = Relay::to(acceptor.local_addr().unwrap()).await;
+    let (incoming, agent) =
+        tokio::join!(acceptor.accept(), dial_to(relay.addr, &tls, impatient(LinkConfig::agent())));
+    let (edge, agent) = (incoming.unwrap().connection, agent.unwrap());
+
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = edge.open().await.unwrap();
+        stream.send.write(Bytes::from_static(b"!")).await.unwrap();
+        streams.push((stream, agent.accept().await.unwrap()));
+    }
+    sleep(2 * IDLE).await;
+    assert!(edge.is_alive() && agent.is_alive(), "kept alive while the network works");
+
+    relay.fall_silent();
+    let started = Instant::now();
+    assert_eq!(timeout(IDLE + AT_ONCE, edge.closed()).await.unwrap(), LinkLost::IdleTimeout);
+    assert_eq!(timeout(IDLE + AT_ONCE, agent.closed()).await.unwrap(), LinkLost::IdleTimeout);
+    for (edge, agent) in &mut streams {
+        let lost = StreamError::LinkLost(LinkLost::IdleTimeout);
+        assert_eq!(edge.recv.read().await, Err(lost.clone()));
+        assert_eq!(edge.send.write(Bytes::from_static(b"x")).await, Err(lost.clone()));
+        assert_eq!(edge.send.stopped().await, Stopped::Early(lost.clone()));
+        assert_eq!(read_all(&mut agent.recv).await.unwrap_err(), lost);
+    }
+    assert!(started.elapsed() < IDLE + 2 * AT_ONCE);
+    assert_eq!(edge.lost(), Some(LinkLost::IdleTimeout));
+    assert_eq!(edge.open().await.unwrap_err(), LinkError::Lost(LinkLost::IdleTimeout));
+}
+
+#[tokio::test]
+async fn closing_tells_the_far_side_why() {
+    let pair = Pair::new().await;
+    let (mut edge, mut agent) = pair.stream().await;
+    pair.edge.close(CloseReason::Revoked);
+    pair.edge.close(CloseReason::Drain);
+    let closed = LinkLost::Closed(CloseReason::Revoked);
+    assert_eq!(timeout(AT_ONCE, pair.agent.closed()).await.unwrap(), closed);
+    assert_eq!(agent.recv.read().await, Err(StreamError::LinkLost(closed.clone())));
+    assert_eq!(pair.agent.accept().await.unwrap_err(), LinkError::Lost(closed));
+    let closed_here = LinkLost::ClosedHere(CloseReason::Revoked);
+    assert_eq!(edge.recv.read().await, Err(StreamError::LinkLost(closed_here.clone())));
+    assert_eq!(pair.edge.lost(), Some(closed_here));
+}
+
+#[tokio::test]
+async fn an_endpoint_closes_all_its_links_and_takes_no_more() {
+    let mut pair = Pair::new().await;
+    let addr = pair.acceptor.local_addr().unwrap();
+    let ((), lost) = tokio::join!(pair.acceptor.close(&CloseReason::Shutdown), pair.agent.closed());
+    assert_eq!(lost, LinkLost::Closed(CloseReason::Shutdown));
+    assert!(pair.acceptor.accept().await.is_none());
+    let short = LinkConfig { handshake_timeout: AT_ONCE, ..LinkConfig::agent() };
+    assert!(matches!(dial_to(addr, &Tls::new(), short).await, Err(LinkError::Handshake(_))));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_drains_keeps_its_links_and_refuses_new_ones() {
+    let pair = Pair::new().await;
+    pair.acceptor.refuse_new();
+    let refused = dial_to(pair.acceptor.local_addr().unwrap(), &Tls::new(), LinkConfig::agent()).await;
+    assert!(matches!(refused, Err(LinkError::Handshake(_))), "{refused:?}");
+    let (mut edge, mut agent) = pair.stream().await;
+    edge.send.write(Bytes::from_static(b"on")).await.unwrap();
+    assert_eq!(read_exactly(&mut agent.recv, 2).await, b"on");
+}
+
+#[tokio::test]
+async fn a_link_ends_with_its_last_holder() {
+    let pair = Pair::new().await;
+    let Pair { edge, agent, incoming, acceptor: _acceptor } = pair;
+    drop(incoming);
+    drop(edge);
+    assert_eq!(timeout(AT_ONCE, agent.closed()).await.unwrap(), LinkLost::Closed(CloseReason::LinkLost));
+}
+
+#[tokio::test]
+async fn handshakes_fail_in_time_and_say_why() {
+    let short = LinkConfig { handshake_timeout: AT_ONCE, ..LinkConfig::agent() };
+    // Nobody answers.
+    let silent = shared_socket(any_port());
+    let tls = Tls::new();
+    let refused =
+        timeout(3 * AT_ONCE, dial_to(silent.local_addr().unwrap(), &tls, short.clone())).await.unwrap();
+    assert!(matches!(&refused, Err(LinkError::Handshake(why)) if why.contains("no answer")), "{refused:?}");
+
+    let mut acceptor = acceptor(&tls, LinkConfig::edge());
+    let addr = acceptor.local_addr().unwrap();
+    let strangers = [(Tls::with_client_alpn(b"other/1"), "protocol"), (Tls::new(), "certificate")];
+    let attempts = async {
+        for (stranger, why) in &strangers {
+            let refused = dial_to(addr, stranger, short.clone()).await;
+            assert!(matches!(refused, Err(LinkError::Handshake(_))), "{why}: {refused:?}");
+        }
+        dial_to(addr, &tls, short).await.unwrap()
+    };
+    let (accepted, _agent) = tokio::join!(acceptor.accept(), attempts);
+    assert!(accepted.unwrap().connection.is_alive());
+}
+
+#[tokio::test]
+async fn streams_are_limited_and_the_limit_frees_up() {
+    let agent = LinkConfig { peer_streams: 2, peer_streams_max: 2, ..LinkConfig::agent() };
+    let edge = LinkConfig { open_wait_max: Duration::from_millis(100), ..LinkConfig::edge() };
+    let pair = Pair::with(edge, agent).await;
+    let one = pair.stream().await;
+    let _other = pair.stream().await;
+    assert_eq!(pair.edge.open().await.unwrap_err(), LinkError::StreamLimit);
+    assert!(pair.edge.is_alive());
+    drop(one);
+    let _third = timeout(AT_ONCE, pair.stream()).await.expect("room again");
+}
+
+#[tokio::test]
+async fn an_agent_may_open_four_streams() {
+    let agent = LinkConfig { open_wait_max: Duration::from_millis(100), ..LinkConfig::agent() };
+    let pair = Pair::with(LinkConfig::edge(), agent).await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(pair.agent.open().await.unwrap());
+    }
+    assert_eq!(pair.agent.open().await.unwrap_err(), LinkError::StreamLimit);
+}
+
+#[tokio::test]
+async fn the_limit_grows_with_use_up_to_its_bound() {
+    let agent = LinkConfig { peer_streams: 4, peer_streams_max: 16, ..LinkConfig::agent() };
+    let edge = LinkConfig { open_wait_max: Duration::from_millis(300), ..LinkConfig::edge() };
+    let pair = Pair::with(edge, agent).await;
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        open.push(pair.stream().await);
+    }
+    assert_eq!(pair.edge.open().await.unwrap_err(), LinkError::StreamLimit);
+}
+
+#[tokio::test]
+async fn hundreds_of_exchanges_share_a_link() {
+    let pair = Pair::new().await;
+    let _agent = echo_all(pair.agent.clone());
+    let mut exchanges = tokio::task::JoinSet::new();
+    for at in 0..1000_u32 {
+        let edge = pair.edge.clone();
+        exchanges.spawn(async move {
+            let mut stream = edge.open().await.unwrap();
+            let sent = at.to_be_bytes().repeat(100);
+            stream.send.write(Bytes::from(sent.clone())).await.unwrap();
+            stream.send.finish();
+            assert_eq!(read_all(&mut stream.recv).await.unwrap(), sent);
+        });
+    }
+    while let Some(done) = exchanges.join_next().await {
+        done.unwrap();
+    }
+}
