@@ -69,7 +69,7 @@ impl Cluster {
             let image = self.dir.join("test-image.tar");
             if fresh || !image.exists() {
                 image::write(&image)?;
-                containerd::import_image(self, &image)?;
+                import_image(self, &image)?;
             }
             Ok(())
         })?;

@@ -57,7 +57,11 @@ pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Result<String> {
     }
     let done = child.wait_with_output()?;
     if !done.status.success() {
-        bail!("`{shown}` failed ({}): {}", done.status, last_lines(&String::from_utf8_lossy(&done.stderr), 20));
+        bail!(
+            "`{shown}` failed ({}): {}",
+            done.status,
+            last_lines(&String::from_utf8_lossy(&done.stderr), 20)
+        );
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
@@ -65,7 +69,8 @@ pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Result<String> {
 /// Runs a command whose output the user sees as it comes (builds), on standard error.
 pub(crate) fn shown(command: &mut Command) -> Result<()> {
     let line = describe(command);
-    let status = command.stdout(std::io::stderr()).status().with_context(|| format!("cannot start `{line}`"))?;
+    let status =
+        command.stdout(std::io::stderr()).status().with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }

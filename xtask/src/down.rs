@@ -32,7 +32,8 @@ pub(crate) fn down(state: &State) -> Result<()> {
         remove_networks(state)?;
         remove_files_elsewhere(state);
         if state.exists() {
-            fs::remove_dir_all(&state.dir).with_context(|| format!("cannot remove {}", state.dir.display()))?;
+            fs::remove_dir_all(&state.dir)
+                .with_context(|| format!("cannot remove {}", state.dir.display()))?;
         }
         let started = Instant::now();
         loop {
@@ -40,7 +41,9 @@ pub(crate) fn down(state: &State) -> Result<()> {
             let busy = remove_cgroups(&state.prefix());
             match busy.first() {
                 None => return Ok(()),
-                Some(cgroup) if started.elapsed() > CGROUPS_WITHIN => bail!("cannot remove cgroup {}", cgroup.display()),
+                Some(cgroup) if started.elapsed() > CGROUPS_WITHIN => {
+                    bail!("cannot remove cgroup {}", cgroup.display())
+                }
                 Some(_) => sleep(Duration::from_millis(50)),
             }
         }

@@ -144,7 +144,10 @@ fn generated_source(version: &str, minor: u32) -> Result<PathBuf> {
     fs::create_dir_all(&work)?;
     progress::step(format!("modules of Kubernetes {version}"), || {
         let found = output(
-            tool("go").current_dir(&work).args(["mod", "download", "-json"]).arg(format!("k8s.io/kubernetes@v{version}")),
+            tool("go")
+                .current_dir(&work)
+                .args(["mod", "download", "-json"])
+                .arg(format!("k8s.io/kubernetes@v{version}")),
         )
         .with_context(|| format!("Kubernetes {version} cannot be had as a Go module"))?;
         let found: serde_json::Value = serde_json::from_str(&found)?;
@@ -171,13 +174,17 @@ fn adapted_main(main: &str, minor: u32) -> String {
     if minor > 33 {
         return main.to_owned();
     }
-    main.replace("NewKubeletCommand(context.Background())", "NewKubeletCommand()").replace("\t\"context\"\n", "")
+    main.replace("NewKubeletCommand(context.Background())", "NewKubeletCommand()")
+        .replace("\t\"context\"\n", "")
 }
 
 /// The modules that Kubernetes' own go.mod replaces by folders of its repository.
 fn staging_modules(go_mod: &str) -> Vec<String> {
     let replaced = go_mod.lines().filter(|line| line.contains("=> ./staging/"));
-    replaced.filter_map(|line| line.trim_start_matches("replace ").split_whitespace().next()).map(str::to_owned).collect()
+    replaced
+        .filter_map(|line| line.trim_start_matches("replace ").split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The version (without `v`) at which a go.mod requires a module.
@@ -199,8 +206,15 @@ fn minor_of(version: &str) -> Result<u32> {
 }
 
 /// Names under which the multi-call binary is called.
-const COMPONENTS: &[&str] =
-    &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+const COMPONENTS: &[&str] = &[
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+];
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,8 @@ mod packages;
 mod process;
 mod progress;
 mod state;
+mod test;
+mod tidy;
 mod up;
 
 /// Developer commands of Hawser.
@@ -30,27 +32,38 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Remove everything that `up` made, also after a crash half-way.
+    /// A real cluster, an edge and an agent, and how to use them
+    Up {
+        #[command(flatten)]
+        options: up::Options,
+        #[command(flatten)]
+        then: up::Then,
+    },
+    /// Remove everything that `up` made, also after a crash half-way
     Down(StateOption),
-    /// The bare test cluster, without Hawser.
+    /// Run the tests; the last line says `N passed, N failed, N skipped`
+    Test(test::Options),
+    /// Check layers, documents and names, and report the longest files
+    Tidy,
+    /// The bare test cluster, without Hawser
     #[command(subcommand)]
     Cluster(ClusterCommand),
 }
 
 #[derive(Subcommand)]
 enum ClusterCommand {
-    /// Start the clusters only.
+    /// Start the clusters only
     Up(up::Options),
-    /// The same as `cargo xtask down`.
+    /// The same as `cargo xtask down`
     Down(StateOption),
-    /// kubectl as a cluster's own administrator, inside its namespace.
+    /// kubectl as a cluster's own administrator, inside its namespace
     Kubectl {
         #[command(flatten)]
         state: StateOption,
-        /// Which cluster, counted from 1.
+        /// Which cluster, counted from 1
         #[arg(long, default_value_t = 1)]
         number: u32,
-        /// Arguments for kubectl, after `--`.
+        /// Arguments for kubectl, after `--`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -83,13 +96,22 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Down(option) | Command::Cluster(ClusterCommand::Down(option)) => down::down(&option.open()?)?,
+        Command::Up { options, then } => up::up(&options, &then)?,
+        Command::Test(options) => return Ok(exit_code(test::test(&options)?)),
+        Command::Tidy => return Ok(exit_code(tidy::tidy()?)),
+        Command::Down(option) | Command::Cluster(ClusterCommand::Down(option)) => {
+            down::down(&option.open()?)?
+        }
         Command::Cluster(ClusterCommand::Up(options)) => up::clusters_only(&options)?,
         Command::Cluster(ClusterCommand::Kubectl { state, number, arguments }) => {
             return kubectl(&state.open()?, number, &arguments);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn exit_code(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn kubectl(state: &state::State, number: u32, arguments: &[String]) -> Result<ExitCode> {

@@ -18,7 +18,10 @@ pub(crate) fn ensure() -> Result<()> {
     if !is_root() {
         problems.push("root: network namespaces, cgroups and containerd need it".to_owned());
         if !missing.is_empty() {
-            problems.push(format!("Debian packages, installed by `up` when it runs as root: {}", missing.join(" ")));
+            problems.push(format!(
+                "Debian packages, installed by `up` when it runs as root: {}",
+                missing.join(" ")
+            ));
         }
     } else if !missing.is_empty() && which("apt-get").is_none() {
         problems.push(format!("apt-get; install these yourself: {}", missing.join(" ")));

@@ -100,7 +100,9 @@ pub(crate) fn in_netns(file: &Path) -> BTreeSet<u32> {
 /// All processes whose cgroup path has a component with this prefix.
 pub(crate) fn in_cgroup(prefix: &str) -> BTreeSet<u32> {
     let needle = format!("/{prefix}");
-    let inside = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&needle));
+    let inside = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&needle))
+    };
     pids().filter(inside).collect()
 }
 
@@ -137,7 +139,9 @@ pub(crate) fn end(grace: Duration, find: impl Fn() -> BTreeSet<u32>) -> Result<(
 fn wait_until_reaped(pids: &BTreeSet<u32>) {
     let started = Instant::now();
     let me = std::process::id();
-    while started.elapsed() < REAPED_WITHIN && pids.iter().any(|pid| parent(*pid).is_some_and(|parent| parent != me)) {
+    while started.elapsed() < REAPED_WITHIN
+        && pids.iter().any(|pid| parent(*pid).is_some_and(|parent| parent != me))
+    {
         sleep(POLL_EVERY);
     }
 }
@@ -150,7 +154,15 @@ fn parent(pid: u32) -> Option<u32> {
 /// Whether a process exists and has not ended (a zombie has).
 pub(crate) fn alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
+}
+
+/// Kills what is left of a process group.
+pub(crate) fn end_group(leader: u32) {
+    let Ok(group) = libc::pid_t::try_from(leader) else { return };
+    // SAFETY: kill(2) takes two integers and touches no memory. An empty group is no error here.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
 fn signal(pid: u32, signal: libc::c_int) {

@@ -41,7 +41,10 @@ impl State {
             bail!("--state {}: holds other files; name an empty or a new folder", self.dir.display());
         }
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot create {}", self.dir.display()))?;
-        fs::write(self.dir.join(MARKER), "Created by `cargo xtask up`; `cargo xtask down` removes this folder.\n")?;
+        fs::write(
+            self.dir.join(MARKER),
+            "Created by `cargo xtask up`; `cargo xtask down` removes this folder.\n",
+        )?;
         Ok(())
     }
 
@@ -89,7 +92,7 @@ pub(crate) fn lock(name: &str) -> Result<File> {
 
 /// The clone that this program was built from.
 pub(crate) fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("/"))
 }
 
 /// Lower-case hexadecimal.

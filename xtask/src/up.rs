@@ -1,22 +1,27 @@
 //! `cargo xtask up`: from a fresh machine to a kubectl that works through Hawser.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use serde::Serialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, TEST_IMAGE};
+use crate::down::down;
 use crate::golang::{self, KUBERNETES_DEFAULT, Kube};
-use crate::packages;
+use crate::hawser::{self, Access, Edge};
+use crate::progress::{heading, note, seconds};
 use crate::state::State;
+use crate::{interrupt, packages, process};
 
 /// What to start, and where.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many clusters, each in a namespace of its own.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    /// How many clusters, each in a namespace of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=CLUSTERS_MAX))]
     clusters: u32,
-    /// Kubernetes version of the clusters.
+    /// Kubernetes version of the clusters
     #[arg(long, value_name = "VERSION", default_value = KUBERNETES_DEFAULT)]
     kubernetes: String,
     /// Folder for all state [default: $XDG_STATE_HOME/hawser/up]
@@ -24,24 +29,158 @@ pub(crate) struct Options {
     state: Option<PathBuf>,
 }
 
+/// What to do once all runs.
+#[derive(Args)]
+pub(crate) struct Then {
+    /// Return and leave all running; without it, Ctrl-C stops and removes all
+    #[arg(long)]
+    detach: bool,
+    /// Print one JSON object as the last line, for programs; implies --detach
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that other programs need to know; the fields are a promise (`--json`).
+#[derive(Serialize)]
+pub(crate) struct Running {
+    kubectl: PathBuf,
+    helm: PathBuf,
+    kubeconfig: PathBuf,
+    admin_kubeconfig: PathBuf,
+    edge: Edge,
+    clusters: Vec<RunningCluster>,
+    #[serde(skip)]
+    hawser: PathBuf,
+}
+
+#[derive(Serialize)]
+struct RunningCluster {
+    name: String,
+    netns: String,
+    direct_kubeconfig: PathBuf,
+    server: String,
+    image: &'static str,
+    containerd_socket: PathBuf,
+    version: String,
+}
+
+/// Starts everything, says how to use it, and stays until Ctrl-C unless told otherwise.
+pub(crate) fn up(options: &Options, then: &Then) -> Result<()> {
+    let state = State::at(options.state.as_deref())?;
+    let ran_before = !process::of_state(&state.id).is_empty();
+    let started = Instant::now();
+    let running = match start(options, &state) {
+        Err(_) if interrupt::seen() => return stop(&state, ran_before),
+        result => result.with_context(|| {
+            format!("`cargo xtask down --state {}` removes what was started", state.dir.display())
+        })?,
+    };
+    heading(format!("ready in {}", seconds(started.elapsed())));
+    if then.json {
+        println!("{}", serde_json::to_string(&running)?);
+        return Ok(());
+    }
+    print_what_to_try(&state, &running);
+    if then.detach || ran_before {
+        return Ok(());
+    }
+    println!("\nCtrl-C stops and removes all of it.");
+    while !interrupt::seen() && state.exists() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    stop(&state, ran_before)
+}
+
+/// Starts everything that is not running yet.
+pub(crate) fn start(options: &Options, state: &State) -> Result<Running> {
+    heading("Kubernetes");
+    packages::ensure()?;
+    let kube = golang::kube(&options.kubernetes)?;
+    let helm = golang::helm(3)?;
+    let _changing = state.lock()?;
+    let clusters = start_clusters(options, state, &kube)?;
+    heading("Hawser");
+    let Access { edge, program, kubeconfig, admin_kubeconfig } = hawser::start(state, &kube, &clusters)?;
+    let describe = |cluster: &Cluster| -> Result<RunningCluster> {
+        Ok(RunningCluster {
+            name: cluster.name.clone(),
+            netns: cluster.netns.clone(),
+            direct_kubeconfig: cluster.kubeconfig(),
+            server: cluster.server(),
+            image: TEST_IMAGE,
+            containerd_socket: cluster.containerd_socket(),
+            version: cluster.version(&kube)?,
+        })
+    };
+    Ok(Running {
+        kubectl: kube.program("kubectl"),
+        helm,
+        kubeconfig,
+        admin_kubeconfig,
+        edge,
+        clusters: clusters.iter().map(describe).collect::<Result<_>>()?,
+        hawser: program,
+    })
+}
+
 /// Starts the clusters without Hawser, and leaves them running.
 pub(crate) fn clusters_only(options: &Options) -> Result<()> {
     let state = State::at(options.state.as_deref())?;
-    let (_, clusters) = start_clusters(options, &state)?;
-    for cluster in &clusters {
-        println!("{}: nsenter --net=/run/netns/{} kubectl --kubeconfig {}", cluster.name, cluster.netns, cluster.kubeconfig().display());
+    packages::ensure()?;
+    let kube = golang::kube(&options.kubernetes)?;
+    let _changing = state.lock()?;
+    for cluster in start_clusters(options, &state, &kube)? {
+        let kubectl = kube.program("kubectl");
+        println!("{}, directly:", cluster.name);
+        println!(
+            "  nsenter --net=/run/netns/{} {} --kubeconfig {} get pods -A",
+            cluster.netns,
+            kubectl.display(),
+            cluster.kubeconfig().display()
+        );
     }
     Ok(())
 }
 
-fn start_clusters(options: &Options, state: &State) -> Result<(Kube, Vec<Cluster>)> {
-    packages::ensure()?;
-    let kube = golang::kube(&options.kubernetes)?;
-    let _changing = state.lock()?;
+impl Options {
+    /// One cluster of the default version.
+    pub(crate) fn plain(state: &State) -> Self {
+        Self { clusters: 1, kubernetes: KUBERNETES_DEFAULT.to_owned(), state: Some(state.dir.clone()) }
+    }
+}
+
+fn start_clusters(options: &Options, state: &State, kube: &Kube) -> Result<Vec<Cluster>> {
     state.create()?;
     let clusters: Vec<Cluster> = (1..=options.clusters).map(|number| Cluster::new(state, number)).collect();
     for cluster in &clusters {
-        cluster.start(&kube)?;
+        cluster.start(kube)?;
     }
-    Ok((kube, clusters))
+    Ok(clusters)
 }
+
+/// After Ctrl-C: what ran before this command goes on running.
+fn stop(state: &State, ran_before: bool) -> Result<()> {
+    interrupt::clear();
+    if ran_before {
+        note("interrupted; what ran before goes on running");
+    } else {
+        down(state)?;
+    }
+    Err(interrupt::Interrupted.into())
+}
+
+fn print_what_to_try(state: &State, running: &Running) {
+    let tools = [&running.kubectl, &running.helm]
+        .map(|program| program.parent().unwrap_or(program).display().to_string());
+    println!("\n  export PATH={}:$PATH", tools.join(":"));
+    println!("  export KUBECONFIG={} ; kubectl get pods -A\n", running.kubeconfig.display());
+    println!("Then, for example:");
+    println!("  kubectl create deployment web --image {TEST_IMAGE} -- httpd -f -p 8080");
+    println!("  kubectl exec -it deploy/web -- sh");
+    println!("  kubectl get nodes      # refused, with a reason; works with:");
+    println!("  kubectl --kubeconfig {} get nodes", running.admin_kubeconfig.display());
+    println!("  {} status --data-dir {}", running.hawser.display(), running.edge.data_dir().display());
+    println!("  cargo xtask down --state {}", state.dir.display());
+}
+
+const CLUSTERS_MAX: i64 = 16;

@@ -1,6 +1,7 @@
 //! The client of the kube-apiserver: HTTP/2 connections shared by all exchanges, one HTTP/1.1 connection of its own for
 //! every upgrade (it is closed with it: CVE-2018-1002105).
 
+mod get;
 mod pool;
 mod upgrade;
 
@@ -12,8 +13,9 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+pub(crate) use get::get;
 pub(crate) use pool::{Pool, SendFailure};
-pub(crate) use upgrade::{Upgraded, upgrade};
+pub(crate) use upgrade::{UpgradeError, Upgraded, upgrade};
 
 use crate::credentials::TokenFile;
 
@@ -82,7 +84,7 @@ impl ApiServer {
         tls.alpn_protocols = vec![alpn.to_vec()];
         let dial = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            hawser_transport::tune_tcp(&stream)?;
+            hawser_transport::tune(&stream)?;
             TlsConnector::from(Arc::new(tls)).connect(self.name.clone(), stream).await
         };
         match tokio::time::timeout(DIAL_TIMEOUT, dial).await {

@@ -15,6 +15,7 @@ mod identity;
 mod metrics;
 mod serve;
 
-pub use config::{Config, ConfigError};
-pub use connect::run;
+pub use config::Config;
+pub use connect::{LINK_NAME, run};
+pub use error::AgentError;
 pub use metrics::Metrics;

@@ -17,8 +17,8 @@ mod tests;
 
 /// A running audit log. Clones are handles to the same one.
 ///
-/// [`Audit::close`] before the process ends; dropping the last handle also ends the log in an orderly way, but
-/// nobody waits for it.
+/// [`Audit::close`] before the process ends; dropping the last handle also ends the log in an orderly way,
+/// but nobody waits for it.
 #[derive(Clone)]
 pub struct Audit(Arc<Inner>);
 
@@ -72,8 +72,9 @@ impl Audit {
     /// Hands an event to the writer. Events of one caller stay in order.
     ///
     /// # Errors
-    /// [`Full`] under [`OnFull::Refuse`] if there is no room (or the log is closed). Under [`OnFull::Count`] the
-    /// event is lost and the answer is `Ok`: the request may go on. Both are counted in [`Audit::dropped`].
+    /// [`Full`] under [`OnFull::Refuse`] if there is no room (or the log is closed). Under
+    /// [`OnFull::Count`] the event is lost and the answer is `Ok`: the request may go on. Both are counted in
+    /// [`Audit::dropped`].
     pub fn record(&self, event: Event) -> Result<(), Full> {
         if self.0.queue.try_send(Item::Event(Box::new(event))).is_ok() {
             return Ok(());
@@ -136,5 +137,6 @@ fn channel(events_max: usize) -> (mpsc::Sender<Item>, OwnedPermit<Item>, mpsc::R
     (queue, slot, items)
 }
 
-/// Under `OnFull::Refuse` one slot in so many is kept for the further events of requests that were let through.
+/// Under `OnFull::Refuse` one slot in so many is kept for the further events of requests that were let
+/// through.
 const RESERVE_DIVISOR: usize = 8;

@@ -20,6 +20,8 @@ pub(crate) struct Conn {
     pub(crate) admitted: Notify,
     /// Asks the driver to take no further request.
     pub(crate) quit: Notify,
+    /// Told when the last exchange has ended.
+    pub(crate) quiet: Notify,
     pub(crate) exchanges: Cell<usize>,
     authenticated: Cell<bool>,
 }
@@ -40,6 +42,7 @@ impl Conn {
             scope,
             admitted: Notify::new(),
             quit: Notify::new(),
+            quiet: Notify::new(),
             exchanges: Cell::new(0),
             authenticated: Cell::new(false),
         }
@@ -57,10 +60,6 @@ impl Conn {
         if !self.authenticated.get() {
             self.quit.notify_one();
         }
-    }
-
-    pub(crate) fn authenticated(&self) -> bool {
-        self.authenticated.get()
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -85,6 +84,10 @@ pub(crate) struct Live(Rc<Conn>);
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.exchanges.set(self.0.exchanges.get().saturating_sub(1));
+        let left = self.0.exchanges.get() - 1;
+        self.0.exchanges.set(left);
+        if left == 0 {
+            self.0.quiet.notify_one();
+        }
     }
 }

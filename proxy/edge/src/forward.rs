@@ -41,8 +41,7 @@ fn not_connected(exchange: &Exchange) -> EdgeError {
 
 /// The first message of the exchange's stream.
 fn first_message(exchange: &Exchange, request: &Request<'_>, headers: &HeaderMap, upgrade: bool) -> RequestV1 {
-    let mut fields: Vec<(String, Vec<u8>)> =
-        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let mut fields = fields(headers);
     fields.push(("audit-id".to_owned(), uuid::Uuid::from_bytes(exchange.id).to_string().into_bytes()));
     let source = exchange.conn.peer.ip().to_canonical().to_string();
     fields.push(("x-forwarded-for".to_owned(), source.into_bytes()));
@@ -87,8 +86,7 @@ fn agent_status(code: u16, message: String) -> Status {
     Status::new(if (400..600).contains(&code) { code } else { 502 }, message)
 }
 
-/// Trailers as the tunnel carries them.
-fn fields(headers: Option<HeaderMap>) -> hawser_tunnel::wire::Fields {
-    let fields = headers.iter().flat_map(HeaderMap::iter);
-    fields.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+/// Headers or trailers as the tunnel carries them.
+fn fields(headers: &HeaderMap) -> hawser_tunnel::wire::Fields {
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }

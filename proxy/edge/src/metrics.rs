@@ -6,19 +6,18 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Labels of [`Metrics::exchanges`].
+/// Labels of the exchange counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ExchangeLabels {
+pub(crate) struct ExchangeLabels {
     /// The cluster asked for.
-    pub cluster: String,
-    /// `2xx` … `5xx`, or `cut` when the response did not come to its end.
-    pub outcome: Outcome,
+    pub(crate) cluster: String,
+    /// By the answer's status, or `Cut` when the response did not come to its end.
+    pub(crate) outcome: Outcome,
 }
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(missing_docs, reason = "the names are the values of the label")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Informational,
     Success,
     Redirection,

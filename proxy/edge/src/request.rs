@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use hawser_kube::{headers, request_info::RequestAttributes, status::Status, upgrade::Upgrade};
+use hawser_kube::{headers, impersonation, request_info::RequestAttributes, status::Status, upgrade::Upgrade};
 
 use crate::{
     authenticate::authenticate,
@@ -77,7 +77,7 @@ fn same_host(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
 
 /// `kubectl --as`: refused until policy can grant it, never silently dropped.
 fn refuse_impersonation(request: &Request<'_>, attrs: &RequestAttributes, user: &str) -> Result<(), Status> {
-    if request.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+    if impersonation::is_requested(&request.headers) {
         return Err(Status::forbidden(attrs, user, "impersonation (--as) is not allowed through Hawser"));
     }
     Ok(())

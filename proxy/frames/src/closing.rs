@@ -34,7 +34,7 @@ impl Session {
                 if walker.tunnel().is_some_and(crate::spdy::FrameWalker::gone) {
                     return None;
                 }
-                let opcode = if walker.in_message() { CONTINUATION } else { BINARY };
+                let opcode = if walker.continues_message() { CONTINUATION } else { BINARY };
                 let mut frames = message(opcode, &self.spdy_frames(reason)?);
                 frames.extend(close(CLOSE_NORMAL, ""));
                 Some(frames)

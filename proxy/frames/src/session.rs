@@ -242,8 +242,12 @@ impl Lane {
         let (safe, rest) = input.split_at(safe);
         if !safe.is_empty() {
             self.forwarded += (self.held.len() + safe.len()) as u64;
-            forward.extend_from_slice(&std::mem::take(&mut self.held));
+            forward.extend_from_slice(&self.held);
             forward.extend_from_slice(safe);
+            self.held.clear();
+            if self.held.capacity() > HELD_BYTES_KEPT {
+                self.held = BytesMut::new();
+            }
         }
         result?;
         if self.held.len() + rest.len() > self.held_bytes_max {
@@ -339,6 +343,9 @@ impl Layout {
         })
     }
 }
+
+/// Room for held bytes that a quiet direction keeps.
+const HELD_BYTES_KEPT: usize = 4096;
 
 fn forward_channels(ports: usize) -> Result<Channels, Unsupported> {
     let count = u8::try_from(ports).ok().filter(|_| (1..=FORWARD_PORTS_MAX).contains(&ports));

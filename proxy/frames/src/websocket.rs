@@ -22,7 +22,6 @@ pub(crate) struct FrameWalker {
     state: State,
     /// The frame header, or the control frame, that is not whole yet.
     held: Vec<u8>,
-    unmasked: Vec<u8>,
     /// The last data frame had no FIN (tunnel only).
     in_message: bool,
     /// The same of what has been let go on.
@@ -58,7 +57,6 @@ impl FrameWalker {
             payload,
             state: State::Header,
             held: Vec::new(),
-            unmasked: Vec::new(),
             in_message: false,
             forwarded_in_message: false,
             keep_alives: 0,
@@ -101,8 +99,9 @@ impl FrameWalker {
                     self.next_frame(at, safe, events);
                 }
                 State::Data { left, mask } => {
-                    let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES_MAX);
-                    let take = room.min(input.len() - at);
+                    let piece_max = if mask.is_some() { UNMASK_BYTES } else { usize::MAX };
+                    let left_here = usize::try_from(left).unwrap_or(usize::MAX).min(piece_max);
+                    let take = left_here.min(input.len() - at);
                     if take == 0 {
                         return Ok(());
                     }
@@ -131,7 +130,7 @@ impl FrameWalker {
     }
 
     /// A message has been let go on in part, up to the end of a frame: what follows is a continuation.
-    pub(crate) const fn in_message(&self) -> bool {
+    pub(crate) const fn continues_message(&self) -> bool {
         self.forwarded_in_message
     }
 
@@ -231,14 +230,10 @@ impl FrameWalker {
         delivery: &mut Delivery,
         events: &mut Sink<'_>,
     ) -> (usize, Result<(), Violation>) {
+        let mut unmasked = [0; UNMASK_BYTES];
         let piece = match mask {
             None => piece,
-            Some(mask) => {
-                self.unmasked.clear();
-                let bytes = piece.iter().zip(mask.iter().cycle());
-                self.unmasked.extend(bytes.map(|(byte, key)| byte ^ key));
-                &self.unmasked
-            }
+            Some(mask) => unmask(piece, mask, &mut unmasked),
         };
         match &mut self.payload {
             Payload::Channels(reader) => reader.push(piece, delivery, events),
@@ -318,6 +313,21 @@ impl FrameWalker {
     }
 }
 
+/// The bytes of `piece`, at most [`UNMASK_BYTES`], without their mask.
+fn unmask<'b>(piece: &[u8], mask: [u8; 4], out: &'b mut [u8; UNMASK_BYTES]) -> &'b [u8] {
+    let key = u32::from_ne_bytes(mask);
+    let (words, rest) = piece.as_chunks::<4>();
+    let (out_words, _) = out.as_chunks_mut::<4>();
+    for (to, from) in out_words.iter_mut().zip(words) {
+        *to = (u32::from_ne_bytes(*from) ^ key).to_ne_bytes();
+    }
+    let done = piece.len() - rest.len();
+    for (to, (from, key)) in out[done..].iter_mut().zip(rest.iter().zip(mask)) {
+        *to = from ^ key;
+    }
+    &out[..piece.len()]
+}
+
 /// Bytes that carry the length, after the first two.
 const fn length_bytes(second: u8) -> usize {
     match second & LENGTH_BITS {
@@ -347,8 +357,8 @@ fn frame_length(head: &[u8]) -> Result<u64, Violation> {
 const HEADER_BYTES_MAX: usize = 14;
 /// What can be held of one message outside a tunnel.
 pub(crate) const MESSAGE_HELD_BYTES_MAX: usize = HEADER_BYTES_MAX + BASE64_MESSAGE_BYTES_MAX;
-/// Payload is unmasked in pieces of this size.
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+/// Payload is unmasked in pieces of this size, on the stack: an idle session keeps no buffer.
+const UNMASK_BYTES: usize = 4096;
 const CONTROL_PAYLOAD_MAX: u8 = 125;
 const FIN: u8 = 0x80;
 const RSV_BITS: u8 = 0x70;

@@ -1,7 +1,10 @@
 //! Promise: every recorded session passes unchanged and is recorded as it was; every hostile one is cut, with nothing
 //! from the offending frame on forwarded; whatever is done to the bytes, the record is what was forwarded.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/capture.rs"]
+#[expect(dead_code, reason = "shared with the tests that name their captures")]
 mod capture;
 #[path = "support/play.rs"]
 mod play;
@@ -42,7 +45,7 @@ fn each_capture_byte_by_byte() {
 fn each_capture_in_random_pieces() {
     let mut random = Random(1);
     for capture in Capture::all() {
-        for most in [3, 17, 400, 70_000] {
+        for most in [40, 5000] {
             check(&capture, &in_pieces(&capture.steps, || 1 + random.below(most)));
         }
     }
@@ -50,7 +53,7 @@ fn each_capture_in_random_pieces() {
 
 #[test]
 fn a_cut_comes_at_the_same_byte_in_any_pieces() {
-    for capture in Capture::all() {
+    for capture in Capture::all().iter().filter(|capture| capture.must != Must::Accept) {
         let [whole, bytes] =
             [&capture.steps, &in_pieces(&capture.steps, || 1)].map(|steps| play(capture.spec(), steps));
         assert_eq!(whole.cut, bytes.cut, "{}", capture.name);
@@ -64,7 +67,9 @@ fn whatever_is_done_to_the_frames_the_record_is_what_was_forwarded() {
     let (mut cut, mut passed) = (0, 0);
     for capture in Capture::all().iter().filter(|capture| capture.must != Must::Cut) {
         let frames = frames(capture);
-        let turns = if capture.steps.len() > 300 { 10 } else { 100 };
+        let bytes = data_of(&frames, Direction::ServerToClient).len()
+            + data_of(&frames, Direction::ClientToServer).len();
+        let turns = if bytes > 50_000 { 4 } else { 60 };
         for _ in 0..turns {
             let mut mutant = frames.clone();
             for _ in 0..=random.below(2) {

@@ -1,5 +1,7 @@
 //! Promise: SPDY frames that two readers could take in two ways are cut, and nothing of them is forwarded.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/play.rs"]
 #[expect(dead_code, reason = "shared with the tests that read captures")]
 mod play;
@@ -240,10 +242,15 @@ fn the_server_replies_once_and_without_headers() {
     check(EXEC, &good, (ServerToClient, server.reply(1)), "reply twice");
     check(EXEC, &good, (ServerToClient, data(3, 0, b"x")), "data before the reply");
     check(EXEC, &good, (ServerToClient, data(3, 1, b"")), "data before the reply");
-    check(EXEC, &[client.clone()], (ServerToClient, Spdy::new().reply(9)), "reply to an unknown stream");
+    check(
+        EXEC,
+        std::slice::from_ref(&client),
+        (ServerToClient, Spdy::new().reply(9)),
+        "reply to an unknown stream",
+    );
     let block = Spdy::new().block(&[("a", "b")]);
     let headers = control(2, 0, &[&1_u32.to_be_bytes()[..], &block].concat());
-    check(EXEC, &[client.clone()], (ServerToClient, headers), "reply with headers");
+    check(EXEC, std::slice::from_ref(&client), (ServerToClient, headers), "reply with headers");
     let refused = [client, (ServerToClient, rst(1))];
     check(EXEC, &refused, (ServerToClient, Spdy::new().reply(1)), "reply twice");
 }
@@ -289,7 +296,7 @@ fn forwarded_connections_are_named_in_one_way() {
     let mut writer = Spdy::new();
     let good = (ClientToServer, writer.forward(1, "0", "8080"));
     let again = (ClientToServer, writer.syn(5, &[of, ("port", "9090"), id]));
-    check(FORWARD, &[good.clone()], again, "requestid used twice");
+    check(FORWARD, std::slice::from_ref(&good), again, "requestid used twice");
     let error = (ClientToServer, data(1, 0, b"x"));
     check(FORWARD, &[good], error, "data against the direction of the stream");
 }
@@ -331,7 +338,7 @@ fn a_resize_object_is_bounded() {
     let opened = (ClientToServer, Spdy::new().exec(&["error", "stdin", "stdout", "resize"]));
     let mut object = vec![b' '; RESIZE_OBJECT_BYTES_MAX + 1];
     object[0] = b'{';
-    let mut played = accept(TTY, &[opened.clone()]);
+    let mut played = accept(TTY, std::slice::from_ref(&opened));
     played.walk(ClientToServer, &data(7, 0, &object));
     assert_eq!(played.cut.unwrap().rule, "resize object too long");
     assert_eq!(played.forwarded(ClientToServer).len(), opened.1.len() + 8 + RESIZE_OBJECT_BYTES_MAX);

@@ -1,5 +1,7 @@
 //! Promise: WebSocket frames that two readers could take in two ways are cut, and nothing of them is forwarded.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/play.rs"]
 #[expect(dead_code, reason = "shared with the tests that read captures")]
 mod play;

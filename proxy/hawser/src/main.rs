@@ -14,6 +14,7 @@ mod kubeconfig;
 mod logging;
 mod objects;
 mod output;
+mod report;
 mod serve;
 mod status;
 mod tables;

@@ -49,8 +49,8 @@ pub(crate) fn connection_has(headers: &HeaderMap, option: &str) -> bool {
         .any(|token| trim(token).eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// Whether RFC 9110 section 6.5.1 keeps this field out of a trailer section: it would change framing, routing,
-/// authentication or the meaning of content after these were acted upon.
+/// Whether RFC 9110 section 6.5.1 keeps this field out of a trailer section: it would change framing,
+/// routing, authentication or the meaning of content after these were acted upon.
 pub(crate) fn forbidden_in_trailers(name: &HeaderName) -> bool {
     FORBIDDEN_IN_TRAILERS.contains(name) || FORBIDDEN_UNREGISTERED.contains(&name.as_str())
 }

@@ -18,11 +18,12 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 #[test]
 fn names_are_in_title_case_and_repeated_fields_in_order() {
     let mut wire = BytesMut::new();
-    let fields = [("host", "a"), ("x-stream-protocol-version", "v4"), ("x-stream-protocol-version", "v3")];
+    let fields = [("host", "a"), ("x-stream-protocol", "v4"), ("x-stream-protocol", "v3"), ("x_y.z-a", "")];
     write_request_head(&mut wire, &Method::POST, "/x?a=b", &headers(&fields)).unwrap();
     assert_eq!(
         &wire[..],
-        b"POST /x?a=b HTTP/1.1\r\nHost: a\r\nX-Stream-Protocol-Version: v4\r\nX-Stream-Protocol-Version: v3\r\n\r\n"
+        b"POST /x?a=b HTTP/1.1\r\nHost: a\r\n\
+          X-Stream-Protocol: v4\r\nX-Stream-Protocol: v3\r\nX_y.z-A: \r\n\r\n"
     );
 }
 

@@ -295,6 +295,32 @@ fn names_and_values() {
     ]);
 }
 
+/// Whether a byte may stand in a place.
+type Sound<'a> = &'a dyn Fn(u8) -> bool;
+
+/// All 256 bytes in each place. The second parser has nothing left to refuse.
+#[test]
+fn every_byte_in_every_place() {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let target = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let value = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+    // A colon in a name ends it.
+    let places: [(&str, &str, Sound<'_>); 4] = [
+        ("G", "T / HTTP/1.1\r\nHost: a\r\n\r\n", &token),
+        ("GET /a", "b HTTP/1.1\r\nHost: a\r\n\r\n", &target),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX", "Y: z\r\n\r\n", &|byte| token(byte) || byte == b':'),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: y", "z\r\n\r\n", &value),
+    ];
+    for (before, after, sound) in places {
+        for byte in 0..=u8::MAX {
+            let head = [before.as_bytes(), &[byte], after.as_bytes()].concat();
+            let parsed = outcome(parse_request(&head, &Limits::default()));
+            assert_eq!(parsed.is_ok(), sound(byte), "{before} {byte:#x}");
+            assert_ne!(parsed, Err(Error::Malformed("head has two readings")), "{before} {byte:#x}");
+        }
+    }
+}
+
 #[test]
 fn an_incomplete_head_is_waited_for() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -306,6 +306,7 @@ impl RequestAttributes {
 }
 
 /// The object a list or watch is confined to. As in the API server, options that do not decode name nothing.
+/// The label selector is not decoded: the API server answers 400 to a bad one, whatever the name.
 fn name_of_selector(query: &Query) -> Option<String> {
     let decodes = ["limit", "timeoutSeconds"].iter().all(|key| query.is_integer_or_absent(key));
     query.first("fieldSelector").filter(|_| decodes).and_then(selector::required_name)

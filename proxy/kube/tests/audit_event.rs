@@ -2,7 +2,9 @@
 //!
 //! `fixtures/audit-events.jsonl` holds events that a kube-apiserver 1.37.2 wrote, each under a label.
 
-use hawser_kube::audit_event::{Event, ObjectRef, ResponseStatus, Stage, USER_AGENT_BYTES_MAX, UserInfo, cut_user_agent};
+use hawser_kube::audit_event::{
+    Event, ObjectRef, ResponseStatus, Stage, USER_AGENT_BYTES_MAX, UserInfo, cut_user_agent,
+};
 use hawser_kube::{RequestAttributes, Status};
 use serde_json::{Value, json};
 
@@ -21,23 +23,39 @@ fn real_events_survive_a_round_trip() {
     let samples = samples();
     assert_eq!(samples.len(), 31);
     for (label, golden) in samples {
-        let event: Event = serde_json::from_value(golden.clone()).unwrap_or_else(|error| panic!("{label}: {error}"));
+        let event: Event =
+            serde_json::from_value(golden.clone()).unwrap_or_else(|error| panic!("{label}: {error}"));
         assert_eq!(serde_json::to_value(&event).expect("JSON"), golden, "{label}");
     }
 }
 
 #[test]
 fn fields_stand_in_the_order_of_the_api_server() {
-    let (_, golden) = samples().into_iter().find(|(label, _)| label.contains("RequestResponse")).expect("a sample");
+    let (_, golden) =
+        samples().into_iter().find(|(label, _)| label.contains("RequestResponse")).expect("a sample");
     let event: Event = serde_json::from_value(golden).expect("an event");
     let line = serde_json::to_string(&event).expect("JSON");
     let keys = [
-        "{\"kind\":", "\"apiVersion\":\"audit", "\"level\":", "\"auditID\":", "\"stage\":", "\"requestURI\":",
-        "\"verb\":", "\"user\":", "\"sourceIPs\":", "\"userAgent\":", "\"objectRef\":", "\"responseStatus\":",
-        "\"requestObject\":", "\"responseObject\":", "\"requestReceivedTimestamp\":", "\"stageTimestamp\":",
+        "{\"kind\":",
+        "\"apiVersion\":\"audit",
+        "\"level\":",
+        "\"auditID\":",
+        "\"stage\":",
+        "\"requestURI\":",
+        "\"verb\":",
+        "\"user\":",
+        "\"sourceIPs\":",
+        "\"userAgent\":",
+        "\"objectRef\":",
+        "\"responseStatus\":",
+        "\"requestObject\":",
+        "\"responseObject\":",
+        "\"requestReceivedTimestamp\":",
+        "\"stageTimestamp\":",
         "\"annotations\":",
     ];
-    let at: Vec<_> = keys.iter().map(|key| line.find(key).unwrap_or_else(|| panic!("{key} in {line}"))).collect();
+    let at: Vec<_> =
+        keys.iter().map(|key| line.find(key).unwrap_or_else(|| panic!("{key} in {line}"))).collect();
     assert!(at.is_sorted(), "{line}");
 }
 
@@ -55,7 +73,8 @@ fn an_event_of_a_request_is_that_of_the_api_server() {
             .expect("a legal target");
         let golden: Event = serde_json::from_value(golden).expect("an event");
         let (received, reached) = (golden.request_received_timestamp, golden.stage_timestamp);
-        let made = Event::new(&*golden.audit_id, golden.stage, &request, golden.user.clone(), received, reached);
+        let made =
+            Event::new(&*golden.audit_id, golden.stage, &request, golden.user.clone(), received, reached);
         let mut object = golden.object_ref.clone();
         if request.verb == "create" && request.subresource.is_empty() {
             object = object.map(|object| ObjectRef { name: String::new(), ..object }); // named by the body
@@ -71,7 +90,8 @@ fn a_denial_is_recorded_as_it_was_answered() {
         .into_iter()
         .find(|(label, event)| label == "\"forbidden (403)\"" && event["objectRef"]["resource"] == "secrets")
         .expect("a sample");
-    let request = RequestAttributes::parse("GET", golden["requestURI"].as_str().expect("a target")).expect("legal");
+    let request =
+        RequestAttributes::parse("GET", golden["requestURI"].as_str().expect("a target")).expect("legal");
     let status = ResponseStatus::from(&Status::forbidden(&request, "alice", ""));
     assert_eq!(serde_json::to_value(status).expect("JSON"), golden["responseStatus"]);
 }

@@ -47,7 +47,9 @@ fn nobody_is_refused_since_it_would_mean_the_agent_itself() {
 
 #[test]
 fn texts_that_a_header_would_change_are_refused() {
-    for user in [" admin", "admin ", "admin\t", "ad\nmin", "ad\u{0}min", "ad\u{7f}", "ad\u{85}min", "\u{a0}admin"] {
+    for user in
+        [" admin", "admin ", "admin\t", "ad\nmin", "ad\u{0}min", "ad\u{7f}", "ad\u{85}min", "\u{a0}admin"]
+    {
         check(|id| user.clone_into(&mut id.user), Err(IdentityError::Unclean(Part::User)));
     }
     check(|id| id.groups.push(String::new()), Err(IdentityError::Empty(Part::Group)));
@@ -88,7 +90,8 @@ fn every_size_has_an_edge() {
     check(|id| id.user = "u".repeat(BYTES_MAX + 1), Err(IdentityError::TooLong(Part::User)));
     check(|id| id.groups = vec!["g".to_owned(); GROUPS_MAX], Ok(()));
     check(|id| id.groups = vec!["g".to_owned(); GROUPS_MAX + 1], Err(IdentityError::TooMany(Part::Group)));
-    let extra = |count: usize| (0..count).map(|at| (format!("k{at}"), vec!["v".to_owned()])).collect::<Vec<_>>();
+    let extra =
+        |count: usize| (0..count).map(|at| (format!("k{at}"), vec!["v".to_owned()])).collect::<Vec<_>>();
     check(|id| id.extra = extra(EXTRA_KEYS_MAX), Ok(()));
     check(|id| id.extra = extra(EXTRA_KEYS_MAX + 1), Err(IdentityError::TooMany(Part::ExtraKey)));
     check(|id| id.extra[0].1 = vec!["v".to_owned(); EXTRA_VALUES_MAX], Ok(()));
@@ -99,7 +102,13 @@ fn every_size_has_an_edge() {
 
 #[test]
 fn a_leftover_of_the_client_stops_the_request() {
-    for name in ["impersonate-user", "impersonate-extra-x", "impersonate-something-new", "impersonate", "impersonate_user"] {
+    for name in [
+        "impersonate-user",
+        "impersonate-extra-x",
+        "impersonate-something-new",
+        "impersonate",
+        "impersonate_user",
+    ] {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         assert!(is_requested(&headers), "{name}");

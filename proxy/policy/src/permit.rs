@@ -9,42 +9,54 @@ use std::sync::Arc;
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Permit {
+    decided: Decided,
+}
+
+/// What a decision comes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
     pub(crate) cluster: Arc<str>,
     pub(crate) groups: Arc<[Arc<str>]>,
     pub(crate) policies: PolicyIds,
+    /// Names of all policies of the table, for the ids.
     pub(crate) names: Arc<[Arc<str>]>,
     pub(crate) generation: u64,
     pub(crate) cut_epoch: u64,
 }
 
 impl Permit {
+    pub(crate) fn new(decided: Decided) -> Self {
+        Self { decided }
+    }
+
     /// The cluster it is for.
     #[must_use]
     pub fn cluster(&self) -> &str {
-        &self.cluster
+        &self.decided.cluster
     }
 
     /// The groups to impersonate, sorted, each once. May be empty.
     #[must_use]
     pub fn groups(&self) -> &[Arc<str>] {
-        &self.groups
+        &self.decided.groups
     }
 
     /// The policies that allowed it, as `namespace/name`, sorted.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
-        self.policies.as_slice().iter().filter_map(|id| self.names.get(*id as usize)).map(|name| &**name)
+        let Decided { policies, names, .. } = &self.decided;
+        policies.as_slice().iter().filter_map(|id| names.get(*id as usize)).map(|name| &**name)
     }
 
     /// Generation of the table that decided.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.decided.generation
     }
 
     /// Cut epoch of the table that decided.
     #[must_use]
     pub fn cut_epoch(&self) -> u64 {
-        self.cut_epoch
+        self.decided.cut_epoch
     }
 }
 

@@ -224,14 +224,13 @@ impl Policy {
             }
     }
 
-    /// The namespaces in which it would grant this, as patterns for a person.
-    pub(crate) fn namespaces_for(&self, ask: &Ask<'_>) -> Vec<String> {
-        let anywhere = Namespaces::new(&[]);
+    /// The namespaces it is narrowed to, as patterns for a person, as far as `counts` accepts the rule.
+    pub(crate) fn shown_namespaces(&self, counts: impl Fn(&Rule) -> bool) -> Vec<String> {
         match &self.scope {
-            Scope::Everything => self.namespaces.shown_with(&anywhere).unwrap_or_default(),
+            Scope::Everything => self.namespaces.shown_with(&Namespaces::new(&[])).unwrap_or_default(),
             Scope::Rules(_) => self
                 .rules()
-                .filter(|rule| rule.covers_but_for_namespaces(ask, Reading::Grant))
+                .filter(|rule| counts(rule))
                 .filter_map(|rule| self.namespaces.shown_with(rule.namespaces()?))
                 .flatten()
                 .collect(),

@@ -11,15 +11,15 @@ use crate::{
 
 /// A body on its way out.
 #[derive(Debug)]
-pub struct BodyWriter {
-    send: SendHalf,
+pub struct BodyWriter<'a> {
+    send: &'a mut SendHalf,
     framed: bool,
 }
 
-impl BodyWriter {
+impl<'a> BodyWriter<'a> {
     /// `framed` as [`RequestV1::trailers`](crate::wire::RequestV1::trailers) says.
     #[must_use]
-    pub fn new(send: SendHalf, framed: bool) -> Self {
+    pub fn new(send: &'a mut SendHalf, framed: bool) -> Self {
         Self { send, framed }
     }
 
@@ -41,11 +41,6 @@ impl BodyWriter {
         }
         self.send.finish();
         Ok(())
-    }
-
-    /// The rest will not come.
-    pub fn reset(&mut self, reason: &CloseReason) {
-        self.send.reset(reason);
     }
 }
 
@@ -84,10 +79,9 @@ impl BodyReader {
         }
     }
 
-    /// What followed the body, after `read` has returned `None`.
-    #[must_use]
-    pub fn into_trailers(self) -> Fields {
-        self.trailers
+    /// What followed the body, once `read` has returned `None`.
+    pub fn take_trailers(&mut self) -> Fields {
+        std::mem::take(&mut self.trailers)
     }
 
     /// The rest is not wanted.

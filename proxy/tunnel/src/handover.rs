@@ -318,3 +318,6 @@ const VERSION_NEGOTIATION: [u8; 4] = [0; 4];
 
 /// Batches from the kernel that may be all foreign before the worker's other tasks get their turn.
 const FOREIGN_BATCHES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

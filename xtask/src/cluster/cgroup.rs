@@ -52,7 +52,10 @@ fn remove_tree(dir: &Path, left: &mut Vec<PathBuf>) {
 
 fn subfolders(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 struct Hierarchy {
@@ -73,7 +76,8 @@ fn hierarchies() -> Vec<Hierarchy> {
     let parse = |line: &str| {
         let mut words = line.split(' ');
         let (_, path, kind) = (words.next()?, words.next()?, words.next()?);
-        matches!(kind, "cgroup" | "cgroup2").then(|| Hierarchy { path: path.into(), unified: kind == "cgroup2" })
+        matches!(kind, "cgroup" | "cgroup2")
+            .then(|| Hierarchy { path: path.into(), unified: kind == "cgroup2" })
     };
     mounts.lines().filter_map(parse).collect()
 }

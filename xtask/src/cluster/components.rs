@@ -34,7 +34,8 @@ pub(super) fn start_controllers(cluster: &Cluster, kube: &Kube) -> Result<()> {
 /// Starts one component of the multi-call binary inside the namespace; returns its process id.
 pub(super) fn start(cluster: &Cluster, kube: &Kube, name: &'static str, flags: &[String]) -> Result<u32> {
     let mark = Mark { state: cluster.state.clone(), owner: cluster.name.clone(), name };
-    let (pid, _) = process::ensure(&mark, Some(&cluster.netns), &kube.program(name), flags, &cluster.log(name))?;
+    let (pid, _) =
+        process::ensure(&mark, Some(&cluster.netns), &kube.program(name), flags, &cluster.log(name))?;
     Ok(pid)
 }
 

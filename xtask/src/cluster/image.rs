@@ -31,7 +31,8 @@ pub(super) fn write(path: &Path) -> Result<()> {
     .to_string();
     let config_name = format!("{}.json", hex(&Sha256::digest(&config)));
     let layer_name = format!("{digest}/layer.tar");
-    let manifest = json!([{"Config": config_name, "RepoTags": [TEST_IMAGE, PAUSE_IMAGE], "Layers": [layer_name]}]);
+    let manifest =
+        json!([{"Config": config_name, "RepoTags": [TEST_IMAGE, PAUSE_IMAGE], "Layers": [layer_name]}]);
     let mut archive = Archive::default();
     archive.file(&config_name, config.as_bytes(), 0o644)?;
     archive.file(&layer_name, &layer, 0o644)?;
@@ -43,7 +44,9 @@ fn layer() -> Result<Vec<u8>> {
     let busybox = which("busybox").context("busybox is not installed")?;
     let curl = which("curl").context("curl is not installed")?;
     let mut archive = Archive::default();
-    for (dir, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr/bin", 0o755), ("var", 0o755)] {
+    for (dir, mode) in
+        [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr/bin", 0o755), ("var", 0o755)]
+    {
         archive.dir(dir, mode)?;
     }
     archive.file("bin/busybox", &fs::read(&busybox)?, 0o755)?;

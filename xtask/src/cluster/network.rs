@@ -81,7 +81,8 @@ fn free_addresses(cluster: &Cluster) -> Result<Addresses> {
         &output(tool("ip").args(["-j", "-4", "addr", "show"]))?,
         &output(tool("ip").args(["-j", "-4", "route", "show", "table", "all"]))?,
     )?;
-    let start = cluster.netns.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let start =
+        cluster.netns.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     let base = u32::from(Ipv4Addr::new(100, 64, 0, 0));
     let free = (0..BLOCKS).map(|step| base + (start.wrapping_add(step) % BLOCKS) * 4);
     match free.into_iter().find(|block| !taken.iter().any(|taken| taken.overlaps(*block))) {
@@ -149,8 +150,10 @@ mod tests {
 
     #[test]
     fn a_block_in_use_is_seen() {
-        let addresses = r#"[{"ifname":"a","addr_info":[{"local":"100.64.0.5","prefixlen":30}]}, {"addr_info":[]}]"#;
-        let routes = r#"[{"dst":"default"},{"dst":"100.64.0.8/30"},{"dst":"100.64.0.0/10"},{"dst":"100.64.1.1"}]"#;
+        let addresses =
+            r#"[{"ifname":"a","addr_info":[{"local":"100.64.0.5","prefixlen":30}]}, {"addr_info":[]}]"#;
+        let routes =
+            r#"[{"dst":"default"},{"dst":"100.64.0.8/30"},{"dst":"100.64.0.0/10"},{"dst":"100.64.1.1"}]"#;
         let taken = taken_blocks(addresses, routes).unwrap();
         let used = |text: &str| {
             let block = u32::from(text.parse::<Ipv4Addr>().unwrap());

@@ -8,7 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use serde_json::json;
 
 use super::{Cluster, text};
@@ -25,7 +28,8 @@ pub(super) fn ensure(cluster: &Cluster) -> Result<()> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, format!("{} CA", cluster.name));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(&key)?;
     write_secret(&unfinished.join("ca.crt"), &certificate.pem())?;
     write_secret(&unfinished.join("ca.key"), &key.serialize_pem())?;
@@ -37,7 +41,10 @@ pub(super) fn ensure(cluster: &Cluster) -> Result<()> {
     write_secret(&unfinished.join("sa.key"), &service_accounts.serialize_pem())?;
     write_secret(&unfinished.join("sa.pub"), &service_accounts.public_key_pem())?;
     for identity in IDENTITIES {
-        write_secret(&cluster.dir.join(format!("{}.kubeconfig", identity.file)), &kubeconfig(cluster, identity.file))?;
+        write_secret(
+            &cluster.dir.join(format!("{}.kubeconfig", identity.file)),
+            &kubeconfig(cluster, identity.file),
+        )?;
     }
     Ok(fs::rename(unfinished, done)?)
 }
@@ -58,7 +65,8 @@ fn issue(dir: &Path, issuer: &Issuer<'_, KeyPair>, identity: &Identity) -> Resul
         params.distinguished_name.push(DnType::OrganizationName, group);
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = params.signed_by(&key, issuer)?;
     write_secret(&dir.join(format!("{}.crt", identity.file)), &certificate.pem())?;
     write_secret(&dir.join(format!("{}.key", identity.file)), &key.serialize_pem())
@@ -104,7 +112,12 @@ const IDENTITIES: &[Identity] = &[
             "kubernetes.default.svc.cluster.local",
         ],
     },
-    Identity { file: "kube-controller-manager", user: "system:kube-controller-manager", group: None, names: &[] },
+    Identity {
+        file: "kube-controller-manager",
+        user: "system:kube-controller-manager",
+        group: None,
+        names: &[],
+    },
     Identity { file: "kube-scheduler", user: "system:kube-scheduler", group: None, names: &[] },
     Identity { file: "kube-proxy", user: "system:kube-proxy", group: None, names: &[] },
     Identity { file: "front-proxy", user: "front-proxy", group: None, names: &[] },

@@ -4,7 +4,10 @@
 use std::{cell::{Cell, RefCell}, rc::Rc};
 
 use bytes::Bytes;
-use h2::{Reason, client::{ResponseFuture, SendRequest}};
+use h2::{
+    Reason, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 
 use super::{ApiServer, ConnectError};
 
@@ -45,27 +48,21 @@ impl SendFailure {
 }
 
 impl Pool {
-    /// Sends the head; the caller sends the body and awaits the response.
-    pub(crate) async fn send(
-        &self,
-        server: &Rc<ApiServer>,
-        request: &http::Request<()>,
-        end: bool,
-    ) -> Result<(ResponseFuture, h2::SendStream<Bytes>, Lease), ConnectError> {
+    /// A place for one more stream, on a connection that is there or on a new one.
+    pub(crate) async fn lease(&self, server: &Rc<ApiServer>) -> Result<Lease, ConnectError> {
         loop {
-            let lease = self.lease(server).await?;
-            let ready = lease.0.send.clone().ready().await;
-            match ready.and_then(|mut send| send.send_request(request.clone(), end)) {
-                Ok((response, stream)) => return Ok((response, stream, lease)),
+            let connection = self.connection(server).await?;
+            match connection.0.send.clone().ready().await {
+                Ok(_) => return Ok(connection),
                 Err(error) => {
                     tracing::debug!(%error, "connection to the API server takes no more streams");
-                    lease.0.gone.set(true);
+                    connection.retire();
                 }
             }
         }
     }
 
-    async fn lease(&self, server: &Rc<ApiServer>) -> Result<Lease, ConnectError> {
+    async fn connection(&self, server: &Rc<ApiServer>) -> Result<Lease, ConnectError> {
         if let Some(lease) = self.vacant() {
             return Ok(lease);
         }
@@ -116,6 +113,18 @@ impl Lease {
     fn new(connection: Rc<Connection>) -> Self {
         connection.streams.set(connection.streams.get() + 1);
         Self(connection)
+    }
+
+    /// Sends the head; the caller sends the body and awaits the response.
+    ///
+    /// # Errors
+    /// The connection broke before the head was taken: nothing was sent.
+    pub(crate) fn send(
+        &self,
+        request: http::Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.0.send.clone().send_request(request, end)
     }
 
     /// No new stream on this connection.

@@ -3,7 +3,7 @@
 use std::{io, rc::Rc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use hawser_http1::{BodyDecoder, Decoded, ResponseHead};
+use hawser_http1::{BodyDecoder, Decoded, HeadScan, ResponseHead};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
@@ -38,19 +38,17 @@ pub(crate) enum UpgradeError {
     Timeout(Duration),
 }
 
-/// Dials, then calls `dispatched` before the first byte is sent.
+/// Asks for an upgrade on a connection of its own.
 pub(crate) async fn upgrade(
     server: &Rc<ApiServer>,
     method: &Method,
     target: &str,
     headers: &HeaderMap,
-    dispatched: impl AsyncFnOnce(),
 ) -> Result<Upgraded, UpgradeError> {
     let io = server.dial(b"http/1.1").await?;
     let (mut read, mut write) = tokio::io::split(io);
     let mut out = BytesMut::new();
-    hawser_http1::write_request_head(&mut out, method, target, headers);
-    dispatched().await;
+    hawser_http1::write_request_head(&mut out, method, target, headers)?;
     write.write_all_buf(&mut out).await?;
     write.flush().await?;
     match tokio::time::timeout(ANSWER_TIMEOUT, answer(&mut read, method)).await {
@@ -73,8 +71,9 @@ async fn answer(
 ) -> Result<(ResponseHead, BytesMut), UpgradeError> {
     let limits = hawser_http1::Limits::default();
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    let mut scan = HeadScan::default();
     loop {
-        while let Some((head, consumed)) = hawser_http1::parse_response(&buffer, method, &limits)? {
+        while let Some((head, consumed)) = scan.response(&buffer, method, &limits)? {
             buffer.advance(consumed);
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok((head, buffer));

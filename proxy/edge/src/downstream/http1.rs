@@ -4,7 +4,7 @@
 use std::{cell::{Cell, RefCell}, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use hawser_http1::{BodyDecoder, BodyLength, Decoded, RequestHead};
+use hawser_http1::{BodyDecoder, BodyLength, Decoded, HeadScan, RequestHead};
 use hawser_kube::status::Status;
 use hawser_tunnel::wire::BodyV1;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -24,7 +24,8 @@ where
     let (read, write) = hawser_transport::split(io);
     let mut reader = Reader { io: Box::new(read), buffer: BytesMut::new() };
     let mut writer = Writer { io: Box::new(write), out: BytesMut::new() };
-    while let Some(head) = next_head(&mut reader, &mut writer, &conn).await {
+    let mut scan = HeadScan::default();
+    while let Some(head) = next_head(&mut scan, &mut reader, &mut writer, &conn).await {
         let persistence = Cell::new(head.keep_alive && !conn.draining());
         if !exchange(head, &mut reader, &mut writer, &persistence, &conn).await {
             break;
@@ -37,13 +38,18 @@ where
 }
 
 /// Reads one head. `None` when the connection is over; a malformed head is answered first.
-async fn next_head(reader: &mut Reader, writer: &mut Writer, conn: &Conn) -> Option<RequestHead> {
+async fn next_head(
+    scan: &mut HeadScan,
+    reader: &mut Reader,
+    writer: &mut Writer,
+    conn: &Conn,
+) -> Option<RequestHead> {
     let limits = &conn.worker.config.limits;
     let mut begun = !reader.buffer.is_empty();
     let mut deadline = tokio::time::Instant::now() + if begun { limits.head_timeout } else { conn.idle_timeout() };
     loop {
         if begun {
-            match hawser_http1::parse_request(&reader.buffer, &limits.http1()) {
+            match scan.request(&reader.buffer, &limits.http1()) {
                 Ok(Some((head, consumed))) => {
                     reader.buffer.advance(consumed);
                     return Some(head);
@@ -334,7 +340,7 @@ impl Responder<'_> {
         hawser_http1::write_response_head(&mut self.writer.out, status, &headers);
         self.writer.flush().await.inspect_err(|_gone| self.state = State::Broken)?;
         if end {
-            self.state = State::Done;
+            self.finish(None).await?;
         }
         Ok(())
     }

@@ -56,6 +56,7 @@ where
                     return tracing::debug!(%error, "the client's settings are pending");
                 }
             },
+            () = conn.quiet.notified() => {}
             () = tokio::time::sleep(conn.idle_timeout()), if idle && !draining => {
                 connection.graceful_shutdown();
                 draining = true;

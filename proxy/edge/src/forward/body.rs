@@ -95,7 +95,7 @@ async fn attempt(
         return Ok(lost(&error, exchange));
     }
     let dispatched = Dispatched::default();
-    let mut out = BodyWriter::new(send, message.trailers);
+    let mut out = BodyWriter::new(&mut send, message.trailers);
     let mut pump = pin!(upload.pump(&mut out, &dispatched));
     let wait = exchange.conn.worker.config.limits.response_wait;
     let reply = tokio::select! {
@@ -165,7 +165,8 @@ async fn attempt(
     if let Some(rest) = events.as_mut().map(Events::rest).filter(|rest: &Bytes| !rest.is_empty()) {
         responder.data(rest).await?;
     }
-    let (_status, trailers) = response_head(200, body.into_trailers())?;
+    let (_status, mut trailers) = response_head(200, body.take_trailers())?;
+    headers::sanitize_trailers(&mut trailers);
     responder.finish((!trailers.is_empty()).then_some(trailers)).await?;
     Ok(Attempt::Done)
 }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
+use hawser_kube::headers::sanitize_trailers;
 use hawser_tunnel::{BodyWriter, wire::Fields};
 use tokio::sync::Notify;
 
@@ -48,7 +49,7 @@ impl<'b, 'a> Upload<'b, 'a> {
 
     /// Sends the body from its start, then watches the client until it is gone. A failing tunnel is not reported here:
     /// the reply side tells what became of the exchange.
-    pub(super) async fn pump(&mut self, out: &mut BodyWriter, dispatched: &Dispatched) -> ClientError {
+    pub(super) async fn pump(&mut self, out: &mut BodyWriter<'_>, dispatched: &Dispatched) -> ClientError {
         if let Err(error) = self.send(out, dispatched).await {
             return error;
         }
@@ -66,7 +67,7 @@ impl<'b, 'a> Upload<'b, 'a> {
         self.taken
     }
 
-    async fn send(&mut self, out: &mut BodyWriter, dispatched: &Dispatched) -> Result<(), ClientError> {
+    async fn send(&mut self, out: &mut BodyWriter<'_>, dispatched: &Dispatched) -> Result<(), ClientError> {
         for bytes in &self.kept {
             if out.write(bytes.clone()).await.is_err() {
                 return Ok(());
@@ -77,7 +78,9 @@ impl<'b, 'a> Upload<'b, 'a> {
                 dispatched.wait().await;
             }
             let Some(bytes) = self.body.chunk().await? else {
-                self.ended = Some(fields(self.body.trailers().await?));
+                let mut trailers = self.body.trailers().await?.unwrap_or_default();
+                sanitize_trailers(&mut trailers);
+                self.ended = Some(fields(&trailers));
                 break;
             };
             let length = bytes.len();

@@ -139,7 +139,7 @@ fn folder() -> PathBuf {
 fn asked(target: &str) -> Asked {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-    let is_true = |name| pairs.iter().any(|pair| *pair == (name, "true"));
+    let is_true = |name| pairs.contains(&(name, "true"));
     let ports = pairs.iter().filter(|pair| pair.0 == "ports").map(|pair| pair.1.split(',').count()).sum();
     Asked {
         stdin: is_true("stdin"),

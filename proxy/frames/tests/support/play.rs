@@ -15,7 +15,7 @@ pub(crate) struct Played {
     pub(crate) session: Session,
     pub(crate) cut: Option<Cut>,
     pub(crate) record: Record,
-    /// What was forwarded by each call, in order.
+    /// What was forwarded, in order; one step for each run of one direction.
     pub(crate) forwarded: Vec<Step>,
 }
 
@@ -58,8 +58,10 @@ impl Played {
         let result =
             self.session.walk(direction, bytes, &mut forward, &mut |event| record.note(direction, event));
         self.cut = result.err();
-        if !forward.is_empty() {
-            self.forwarded.push(Step::Data(direction, forward.to_vec()));
+        match self.forwarded.last_mut() {
+            Some(Step::Data(of, bytes)) if *of == direction => bytes.extend(forward),
+            _ if forward.is_empty() => {}
+            _ => self.forwarded.push(Step::Data(direction, forward.to_vec())),
         }
     }
 

@@ -9,6 +9,14 @@ use tokio::task::JoinSet;
 
 use crate::support::{Folder, group, until, user, user_key};
 
+/// Any thread may hold a handle, and wait on a watch.
+const _: () = {
+    const fn any_thread<T: Send + Sync + Clone + 'static>() {}
+    const fn movable<T: Send + 'static>() {}
+    any_thread::<Store>();
+    movable::<hawser_store::Watch>();
+};
+
 #[tokio::test]
 async fn create_get_update_delete() {
     let folder = Folder::new();

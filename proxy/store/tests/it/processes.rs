@@ -143,7 +143,7 @@ async fn a_process_that_writes_without_pause_does_not_starve_another() {
     process.kill();
     waits.sort_unstable();
     eprintln!("write beside a busy process: p50 {:?}, max {:?}", waits[WRITES / 2], waits[WRITES - 1]);
-    assert!(waits[WRITES - 1] < Duration::from_secs(5));
+    assert!(waits[WRITES - 1] < PATIENCE);
 }
 
 #[tokio::test]

@@ -1,0 +1,298 @@
+//! Keeps links up: for every edge one for short requests and one for bulk, each dialled again as soon as it is lost.
+//! The certificate for them comes from enrolment (join token the first time, the pod's own ServiceAccount token always)
+//! and lives, with its key, in memory only.
+
+use std::{
+    cell::RefCell,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hawser_identity::{AgentKey, TrustBundle, tls};
+use hawser_kube::{clock::Clock, close::CloseReason};
+use hawser_transport::Scope;
+use hawser_tunnel::{
+    Connection, DialConfig, LinkLost, TunnelStream, dial,
+    wire::{ALPN_ENROLL, ALPN_LINK, Class, Control, DrainV1, EnrollV1, Enrollment, HelloV1, StatusV1},
+};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    Config, Metrics,
+    apiserver::ApiServer,
+    credentials::TokenFile,
+    error::AgentError,
+    facts,
+    serve::{self, Budget},
+};
+
+/// What all links of an agent share.
+pub(crate) struct Agent {
+    pub(crate) config: Config,
+    pub(crate) server: Rc<ApiServer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) kept: Rc<Budget>,
+    edges: TrustBundle,
+    identity: RefCell<Option<Identity>>,
+    enrolling: tokio::sync::Mutex<()>,
+    status: watch::Receiver<StatusV1>,
+}
+
+/// A certificate, and until when it is shown.
+#[derive(Clone)]
+struct Identity {
+    key: Arc<CertifiedKey>,
+    until: Instant,
+}
+
+/// Runs an agent until `scope` ends: then no new exchanges are taken, and those that run may finish.
+///
+/// # Errors
+/// The configuration cannot work: an address that is none, a CA that cannot be read.
+pub async fn run(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    scope: Scope,
+) -> Result<(), AgentError> {
+    let ca = tls::apiserver_client(&config.apiserver_ca, &[], Arc::clone(&clock))?;
+    let token = TokenFile::new(config.apiserver_token.clone());
+    let server = ApiServer::new(&config.apiserver_host, config.apiserver_port, ca, token)
+        .map_err(|error| AgentError::Cluster(format!("API server {}: {error}", config.apiserver_host)))?;
+    let first = facts::look(&server, &*clock).await;
+    let (out, status) = watch::channel(first);
+    let observer = tokio::task::spawn_local(facts::observe(Rc::clone(&server), Arc::clone(&clock), out));
+    let edges = TrustBundle::from_pem(&config.join.ca_pem)?;
+    let addresses = config.join.edges.clone();
+    let agent = Rc::new(Agent {
+        config,
+        server,
+        clock,
+        metrics,
+        kept: Budget::new(KEPT_BYTES_MAX),
+        edges,
+        identity: RefCell::default(),
+        enrolling: tokio::sync::Mutex::default(),
+        status,
+    });
+    let mut links = JoinSet::new();
+    for edge in addresses {
+        for class in [Class::General, Class::Bulk] {
+            links.spawn_local(keep(Rc::clone(&agent), edge.clone(), class, scope.clone()));
+        }
+    }
+    while links.join_next().await.is_some() {}
+    observer.abort();
+    Ok(())
+}
+
+/// Holds one link to one edge, again and again.
+async fn keep(agent: Rc<Agent>, edge: String, class: Class, scope: Scope) {
+    let mut wait = RETRY_FIRST;
+    while !scope.is_cancelled() {
+        let began = agent.clock.now();
+        match hold(&agent, &edge, class, &scope).await {
+            Ok(lost) => tracing::info!(edge, ?class, reason = %lost, "link down"),
+            Err(error) => tracing::warn!(?class, %error, "no link"),
+        }
+        // A link that held for a while was a good one: the next is tried at once.
+        let held = agent.clock.now().duration_since(began);
+        wait = if held > RETRY_LONGEST { RETRY_FIRST } else { (wait * 2).min(RETRY_LONGEST) };
+        tokio::select! {
+            () = tokio::time::sleep(jittered(wait, held)) => {}
+            _reason = scope.cancelled() => {}
+        }
+    }
+}
+
+/// One link, from dialling to its end.
+async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Result<LinkLost, AgentError> {
+    let key = identity(agent, edge).await?;
+    let connection = connect(agent, edge, Some(key), ALPN_LINK).await.inspect_err(|error| {
+        // A certificate the edge does not take is of no use for the next attempt either.
+        if matches!(error, AgentError::Link { .. }) {
+            *agent.identity.borrow_mut() = None;
+        }
+    })?;
+    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
+    let TunnelStream { mut send, mut recv } = connection
+        .open()
+        .await
+        .map_err(|source| AgentError::Link { edge: edge.to_owned(), source })?;
+    let mut status = agent.status.clone();
+    let now = status.borrow_and_update().clone();
+    let hello = HelloV1 {
+        cluster: agent.config.cluster.clone(),
+        replica: agent.config.replica.clone(),
+        agent_version: now.agent_version,
+        kubernetes_version: now.kubernetes_version,
+        nodes: now.nodes,
+        problems: now.problems,
+        class,
+        capabilities: Vec::new(),
+        extensions: Vec::new(),
+    };
+    send.send_control(&Control::Hello(hello)).await.map_err(stream)?;
+    match recv.recv_control().await.map_err(stream)? {
+        Some(Control::Welcome(welcome)) => tracing::info!(edge, edge_id = welcome.edge_id, ?class, "link up"),
+        other => {
+            let message = format!("no welcome but {other:?}");
+            return Err(AgentError::Refused { edge: edge.to_owned(), message });
+        }
+    }
+    let _up = Up::enter(agent, class);
+    let mut exchanges = JoinSet::new();
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => match accepted {
+                Ok(stream) if draining => stream.refuse(),
+                Ok(stream) => {
+                    exchanges.spawn_local(serve::serve(Rc::clone(agent), stream));
+                }
+                Err(_) => return Ok(connection.closed().await),
+            },
+            Some(_done) = exchanges.join_next() => {}
+            control = recv.recv_control() => match control {
+                Ok(Some(Control::Drain(_))) => tracing::info!(edge, "the edge drains"),
+                Ok(Some(other)) => tracing::debug!(?other, "control"),
+                Ok(None) | Err(_) => return Ok(connection.closed().await),
+            },
+            changed = status.changed() => {
+                let now = status.borrow_and_update().clone();
+                if changed.is_err() || send.send_control(&Control::Status(now)).await.is_err() {
+                    return Ok(connection.closed().await);
+                }
+            },
+            _reason = scope.cancelled(), if !draining => {
+                draining = true;
+                send.send_control(&Control::Drain(DrainV1 {})).await.map_err(stream)?;
+            },
+            () = tokio::time::sleep(agent.config.drain_timeout), if draining => {
+                connection.close(CloseReason::Drain);
+                return Ok(connection.closed().await);
+            }
+        }
+        if draining && exchanges.is_empty() {
+            connection.close(CloseReason::Drain);
+            return Ok(connection.closed().await);
+        }
+    }
+}
+
+/// The certificate to show, enrolling where there is none that lasts.
+async fn identity(agent: &Rc<Agent>, edge: &str) -> Result<Arc<CertifiedKey>, AgentError> {
+    let current = || agent.identity.borrow().clone().filter(|identity| identity.until > agent.clock.now());
+    if let Some(identity) = current() {
+        return Ok(identity.key);
+    }
+    let enrolling = agent.enrolling.lock().await;
+    if let Some(identity) = current() {
+        return Ok(identity.key);
+    }
+    let key = enrol(agent, edge).await?;
+    let until = agent.clock.now() + CERTIFICATE_SHOWN;
+    *agent.identity.borrow_mut() = Some(Identity { key: Arc::clone(&key), until });
+    drop(enrolling);
+    Ok(key)
+}
+
+async fn enrol(agent: &Rc<Agent>, edge: &str) -> Result<Arc<CertifiedKey>, AgentError> {
+    let config = &agent.config;
+    let proof = facts::proof(&agent.server, &*agent.clock).await.map_err(AgentError::Cluster)?;
+    let token = TokenFile::new(config.identity_token.clone()).text().map_err(|error| {
+        AgentError::Cluster(format!("the identity token {} cannot be read: {error}", config.identity_token.display()))
+    })?;
+    let key = AgentKey::generate()?;
+    let question = EnrollV1 {
+        join_token: Some((config.join.id.clone(), config.join.secret.clone())),
+        service_account_token: token,
+        cluster_uid: proof.uid,
+        issuer: proof.issuer,
+        jwks: proof.jwks,
+        csr: key.csr()?,
+        replica: config.replica.clone(),
+        cluster_name: config.cluster.clone(),
+    };
+    let connection = connect(agent, edge, None, ALPN_ENROLL).await?;
+    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
+    let mut exchange =
+        connection.open().await.map_err(|source| AgentError::Link { edge: edge.to_owned(), source })?;
+    exchange.send.send_enroll(&question).await.map_err(stream)?;
+    exchange.send.finish();
+    match exchange.recv.recv_enrollment().await.map_err(stream)? {
+        Enrollment::Enrolled(enrolled) => {
+            tracing::info!(edge, cluster = enrolled.cluster, "enrolled");
+            Ok(key.certified(enrolled.chain.into_iter().map(CertificateDer::from).collect())?)
+        }
+        Enrollment::Rejected(rejected) => {
+            Err(AgentError::Refused { edge: edge.to_owned(), message: rejected.message })
+        }
+    }
+}
+
+/// A QUIC connection to an edge, from a socket of its own (which spreads links over the edge's workers).
+async fn connect(
+    agent: &Agent,
+    edge: &str,
+    key: Option<Arc<CertifiedKey>>,
+    alpn: &[u8],
+) -> Result<Connection, AgentError> {
+    let resolved = tokio::net::lookup_host(edge).await;
+    let mut addresses = resolved.map_err(|source| AgentError::Resolve { edge: edge.to_owned(), source })?;
+    let Some(addr) = addresses.next() else {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(AgentError::Resolve { edge: edge.to_owned(), source });
+    };
+    let local: SocketAddr =
+        if addr.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let config = DialConfig {
+        socket: hawser_transport::bind_udp(local, false)?,
+        addr,
+        server_name: LINK_NAME.to_owned(),
+        tls: Arc::new(tls::link_client(&agent.edges, key, &[alpn], Arc::clone(&agent.clock))?),
+        link: agent.config.link.clone(),
+    };
+    dial(config).await.map_err(|source| AgentError::Link { edge: edge.to_owned(), source })
+}
+
+/// A link in service, until dropped.
+struct Up<'a> {
+    agent: &'a Agent,
+    general: bool,
+}
+
+impl<'a> Up<'a> {
+    fn enter(agent: &'a Agent, class: Class) -> Self {
+        let general = class == Class::General;
+        agent.metrics.link_up(general);
+        Self { agent, general }
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        self.agent.metrics.link_down(self.general);
+    }
+}
+
+/// Up to half as long again, so that the agents of a fleet do not come back in step.
+fn jittered(wait: Duration, noise: Duration) -> Duration {
+    wait + wait / 200 * (noise.subsec_nanos() / 1_000 % 100)
+}
+
+/// Name in the certificate that edges show to agents, whatever their address is.
+pub const LINK_NAME: &str = "link.hawser.internal";
+/// First wait after a lost link.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest wait between two attempts.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// How long a certificate is used for new connections: less than the hour it lives.
+const CERTIFICATE_SHOWN: Duration = Duration::from_secs(40 * 60);
+/// Bodies kept for repetition, all exchanges together.
+const KEPT_BYTES_MAX: usize = 64 << 20;

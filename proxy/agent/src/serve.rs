@@ -1,0 +1,63 @@
+//! One exchange at the agent: the header is judged once more, then it goes to the API server, as a request on a shared
+//! connection or as an upgrade on one of its own.
+
+mod request;
+mod upgrade;
+mod upload;
+
+use std::rc::Rc;
+
+pub(crate) use upload::Budget;
+
+use hawser_kube::close::CloseReason;
+use hawser_tunnel::{
+    SendHalf, TunnelStream,
+    wire::{ReplyV1, RequestV1},
+};
+
+use crate::{connect::Agent, identity};
+
+/// Serves one stream that an edge opened.
+pub(crate) async fn serve(agent: Rc<Agent>, stream: TunnelStream) {
+    let TunnelStream { mut send, mut recv } = stream;
+    let request = match recv.recv_request().await {
+        Ok(request) => request,
+        Err(error) => return tracing::debug!(%error, "a stream without a request"),
+    };
+    agent.metrics.exchanges.inc();
+    agent.metrics.live_exchanges.inc();
+    let exchange = uuid::Uuid::from_bytes(request.exchange);
+    tracing::debug!(%exchange, user = request.user, method = request.method, target = request.target, "exchange");
+    match headers(&agent, &request) {
+        Ok(headers) if request.upgrade => upgrade::serve(&agent, &request, headers, send, recv).await,
+        Ok(headers) => request::serve(&agent, &request, headers, send, recv).await,
+        Err((code, message)) => failed(&mut send, code, message, false).await,
+    }
+    agent.metrics.live_exchanges.dec();
+}
+
+fn headers(agent: &Agent, request: &RequestV1) -> Result<http::HeaderMap, (u16, String)> {
+    let authorization = agent.server.authorization(&*agent.clock).map_err(|error| (503, error.to_string()))?;
+    identity::headers(request, &agent.config.user_prefix, authorization)
+        .map_err(|status| (status.code, status.message))
+}
+
+/// Nothing more will come; says whether the API server may have acted.
+async fn failed(send: &mut SendHalf, code: u16, message: String, maybe_delivered: bool) {
+    reply(send, &ReplyV1::Failed { code, message, maybe_delivered }).await;
+}
+
+/// The API server has not seen the request: another link may try.
+async fn refused(send: &mut SendHalf, code: u16, message: String) {
+    reply(send, &ReplyV1::Refused { code, message }).await;
+}
+
+async fn reply(send: &mut SendHalf, reply: &ReplyV1) {
+    match send.send_reply(reply).await {
+        Ok(()) => send.finish(),
+        Err(error) => {
+            tracing::debug!(%error, "the edge did not take the answer");
+            send.reset(&CloseReason::LinkLost);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! `hawser apply`, `get`, `delete` and `check`: resources from files into the store and out of it.
+//!
+//! A file is judged whole before anything is written. Commands write to the store beside a running edge, which follows
+//! it: what `apply` prints as done holds from the next request on.
+
+use std::{io::Read as _, path::Path};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use hawser_edge::{LOOPBACK_ANNOTATION, ensure_cluster};
+use hawser_kube::clock::{Clock as _, SystemClock};
+use hawser_policy::{
+    compile,
+    resources::{self, Cluster, Fault, Object},
+};
+use hawser_store::{Key, ListOptions, Store, StoreError};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Delete, File, Format, Get},
+    data::DataDir,
+    output,
+};
+
+mod columns;
+mod kind;
+
+pub(crate) use kind::Kind;
+
+/// How `hawser get` prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A table
+    Text,
+    /// The object, or a List of them, as JSON
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// `hawser apply`.
+pub(crate) async fn apply(options: File) -> anyhow::Result<()> {
+    let objects = match read(&options.filename)? {
+        Ok(objects) => objects,
+        Err(faults) => {
+            faults.iter().for_each(output::note);
+            anyhow::bail!("nothing was changed: {}", count(faults.len(), "fault"));
+        }
+    };
+    let store = DataDir::existing(&options.data.data_dir)?.store()?;
+    let mut done = Vec::new();
+    let outcome = apply_each(&store, &objects, &mut done).await;
+    match options.output {
+        Format::Text => done.iter().for_each(|it| {
+            output::line(format_args!("{}/{} {}", it.kind.to_lowercase(), it.name, it.result.as_str()));
+        }),
+        Format::Json => output::line(serde_json::to_string_pretty(&done)?),
+    }
+    outcome.with_context(|| format!("stopped after {} of {}", done.len(), count(objects.len(), "object")))?;
+    for warning in warnings(&store, &objects).await? {
+        output::note(format_args!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// `hawser get`.
+pub(crate) async fn get(options: Get) -> anyhow::Result<()> {
+    let kind = Kind::parse(&options.kind)?;
+    let data = DataDir::existing(&options.data.data_dir)?;
+    let store = data.store()?;
+    let found = match &options.name {
+        Some(name) => vec![find(&store, &kind.key(name)).await?.ok_or_else(|| absent(kind, name))?],
+        None => values(&store, kind.name).await?,
+    };
+    match options.output {
+        Output::Text if found.is_empty() => output::note(format_args!("there are no {}", kind.plural)),
+        Output::Text => {
+            // An edge that never ran has no address to show yet; everything else is known.
+            let settings = data.settings().ok();
+            let objects = found.into_iter().map(typed).collect::<anyhow::Result<Vec<_>>>()?;
+            let table = columns::table(&objects, settings.as_ref(), SystemClock.wall());
+            output::table(&table.header, &table.rows);
+        }
+        Output::Json => output::line(serde_json::to_string_pretty(&whole(options.name.is_some(), found))?),
+        Output::Yaml => output::raw(&serde_saphyr::to_string(&whole(options.name.is_some(), found))?),
+    }
+    Ok(())
+}
+
+/// `hawser delete`.
+pub(crate) async fn delete(options: Delete) -> anyhow::Result<()> {
+    let kind = Kind::parse(&options.kind)?;
+    let store = DataDir::existing(&options.data.data_dir)?.store()?;
+    let key = kind.key(&options.name);
+    match store.delete(&key, None).await {
+        Ok(_) => output::line(format_args!("{}/{} deleted", kind.name.to_lowercase(), key.name)),
+        Err(StoreError::NotFound { .. }) => return Err(absent(kind, &options.name)),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// `hawser check`.
+pub(crate) fn check(options: &File) -> anyhow::Result<()> {
+    let judged = read(&options.filename)?;
+    if options.output == Format::Json {
+        output::line(serde_json::to_string_pretty(&verdict(&judged))?);
+    }
+    match judged {
+        Ok(objects) if options.output == Format::Text => {
+            let are = if objects.len() == 1 { "is" } else { "are" };
+            output::line(format_args!("{} {are} valid", count(objects.len(), "object")));
+        }
+        Ok(_) => {}
+        Err(faults) => {
+            if options.output == Format::Text {
+                faults.iter().for_each(output::note);
+            }
+            anyhow::bail!("{}", count(faults.len(), "fault"));
+        }
+    }
+    Ok(())
+}
+
+/// What happened to one object of a file.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Applied {
+    kind: &'static str,
+    name: String,
+    result: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Applies one after the other; `done` holds what was done when one of them fails.
+async fn apply_each(store: &Store, objects: &[Object], done: &mut Vec<Applied>) -> anyhow::Result<()> {
+    for object in objects {
+        let (kind, name) = (object.kind(), object.name().to_owned());
+        let result = apply_one(store, object).await.with_context(|| format!("{kind} {name}"))?;
+        done.push(Applied { kind, name, result });
+    }
+    Ok(())
+}
+
+async fn apply_one(store: &Store, object: &Object) -> anyhow::Result<Outcome> {
+    let before = find(store, &Key::new(object.kind(), object.namespace(), object.name())).await?;
+    let wanted = match object {
+        Object::Cluster(cluster) => Object::Cluster(with_address(store, cluster.clone()).await?),
+        Object::User(_)
+        | Object::Group(_)
+        | Object::AccessRole(_)
+        | Object::AccessPolicy(_)
+        | Object::Credential(_) => object.clone(),
+    };
+    let after = store.apply(wanted.to_value()).await?;
+    Ok(match before {
+        None => Outcome::Created,
+        Some(before) if before.revision == after.revision => Outcome::Unchanged,
+        Some(_) => Outcome::Configured,
+    })
+}
+
+/// The cluster with the loopback address that is its own, which no file can give or take.
+async fn with_address(store: &Store, mut cluster: Cluster) -> anyhow::Result<Cluster> {
+    let name = &cluster.metadata.name;
+    ensure_cluster(store, name).await?;
+    let stored = find(store, &Key::new("Cluster", "", name)).await?.map(|stored| stored.value);
+    let address = stored.as_ref().and_then(|value| value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str());
+    let annotations = &mut cluster.metadata.annotations;
+    match address {
+        Some(address) => annotations.insert(LOOPBACK_ANNOTATION.to_owned(), address.to_owned()),
+        None => annotations.remove(LOOPBACK_ANNOTATION),
+    };
+    Ok(cluster)
+}
+
+/// What the fleet as a whole makes of what was applied: names that nothing has, policies that never match.
+async fn warnings(store: &Store, applied: &[Object]) -> anyhow::Result<Vec<String>> {
+    let mut all = Vec::new();
+    for kind in &kind::KINDS {
+        all.extend(list(store, kind.name).await?);
+    }
+    let about: Vec<String> =
+        applied.iter().map(|it| format!("{} {}/{}: ", it.kind(), it.namespace(), it.name())).collect();
+    let mut warnings = compile(&all, 0).warnings().to_vec();
+    warnings.retain(|warning| about.iter().any(|about| warning.starts_with(about)));
+    Ok(warnings)
+}
+
+/// The object of that key, if there is one.
+pub(crate) async fn find(store: &Store, key: &Key) -> anyhow::Result<Option<hawser_store::Object>> {
+    match store.get(key).await {
+        Ok(object) => Ok(Some(object)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Every object of a kind, in the order of the names.
+pub(crate) async fn list(store: &Store, kind: &str) -> anyhow::Result<Vec<Object>> {
+    values(store, kind).await?.into_iter().map(typed).collect()
+}
+
+/// What the store keeps, as what the policy room can read.
+pub(crate) fn typed(stored: hawser_store::Object) -> anyhow::Result<Object> {
+    let key = stored.key;
+    Object::from_value(stored.value).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        anyhow::anyhow!("{key} in the store cannot be read by this version: {}", faults.join("; "))
+    })
+}
+
+/// An object made by a command, judged like one from a file.
+pub(crate) fn checked(object: Object) -> anyhow::Result<Object> {
+    let kind = object.kind();
+    Object::from_value(object.to_value()).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        anyhow::anyhow!("{kind}: {}", faults.join("; "))
+    })
+}
+
+async fn values(store: &Store, kind: &str) -> anyhow::Result<Vec<hawser_store::Object>> {
+    Ok(store.list(kind, ListOptions::default()).await?.items)
+}
+
+fn absent(kind: &Kind, name: &str) -> anyhow::Error {
+    anyhow::anyhow!("there is no {} {name}", kind.name)
+}
+
+/// One object as it is, or a List.
+fn whole(one: bool, mut found: Vec<hawser_store::Object>) -> Value {
+    match found.pop() {
+        Some(object) if one => object.value,
+        last => {
+            let items: Vec<Value> = found.into_iter().chain(last).map(|object| object.value).collect();
+            json!({"apiVersion": "v1", "kind": "List", "items": items})
+        }
+    }
+}
+
+/// `check --output json`.
+fn verdict(judged: &Result<Vec<Object>, Vec<Fault>>) -> Value {
+    let (objects, faults) = match judged {
+        Ok(objects) => (objects.as_slice(), [].as_slice()),
+        Err(faults) => ([].as_slice(), faults.as_slice()),
+    };
+    let object = |it: &Object| json!({"kind": it.kind(), "name": it.name()});
+    let fault = |it: &Fault| {
+        json!({"file": it.file, "line": it.line, "field": it.field, "value": it.value, "expected": it.expected})
+    };
+    json!({
+        "valid": judged.is_ok(),
+        "objects": objects.iter().map(object).collect::<Vec<_>>(),
+        "faults": faults.iter().map(fault).collect::<Vec<_>>(),
+    })
+}
+
+/// The objects of a file (`-`: standard input), or everything that is wrong with it.
+fn read(path: &Path) -> anyhow::Result<Result<Vec<Object>, Vec<Fault>>> {
+    let (name, mut input): (String, Box<dyn std::io::Read>) = if path == Path::new("-") {
+        ("stdin".to_owned(), Box::new(std::io::stdin().lock()))
+    } else {
+        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        (path.display().to_string(), Box::new(file))
+    };
+    let mut bytes = Vec::new();
+    input.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        anyhow::bail!("{name} is larger than {} MiB; split it", FILE_BYTES_MAX >> 20);
+    }
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))?;
+    let judged = resources::parse_yaml(&text, &name);
+    if judged.as_ref().is_ok_and(Vec::is_empty) {
+        anyhow::bail!("{name} holds no object");
+    }
+    Ok(judged)
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Largest file that is read.
+const FILE_BYTES_MAX: u64 = 32 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use hawser_policy::resources::parse_yaml;
+use hawser_store::Options;
+
+use super::*;
+
+fn store(dir: &tempfile::TempDir) -> Store {
+    Store::open(&dir.path().join("store.db"), Options::default()).unwrap()
+}
+
+fn objects(text: &str) -> Vec<Object> {
+    parse_yaml(text, "test").unwrap()
+}
+
+async fn applied(store: &Store, text: &str) -> Vec<String> {
+    let mut done = Vec::new();
+    apply_each(store, &objects(text), &mut done).await.unwrap();
+    done.iter().map(|it| format!("{}/{} {}", it.kind, it.name, it.result.as_str())).collect()
+}
+
+const GROUP: &str = "{apiVersion: access.hawser.dev/v1, kind: Group, metadata: {name: sre}, \
+                     spec: {members: [{user: ana}]}}";
+const CLUSTER: &str = "{apiVersion: access.hawser.dev/v1, kind: Cluster, metadata: {name: prod}}";
+
+#[tokio::test]
+async fn apply_says_what_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    assert_eq!(applied(&store, GROUP).await, ["Group/sre created"]);
+    assert_eq!(applied(&store, GROUP).await, ["Group/sre unchanged"]);
+    let changed = GROUP.replace("ana", "ben");
+    assert_eq!(applied(&store, &format!("{changed}\n---\n{CLUSTER}")).await, [
+        "Group/sre configured",
+        "Cluster/prod created"
+    ]);
+    let Object::Group(group) = &list(&store, "Group").await.unwrap()[0] else { panic!("a group") };
+    assert_eq!(group.spec.members.len(), 1, "the members are those of the file");
+}
+
+#[tokio::test]
+async fn a_file_neither_gives_nor_takes_a_clusters_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let address = async || {
+        let stored = find(&store, &Key::new("Cluster", "", "prod")).await.unwrap().unwrap();
+        stored.value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str().unwrap().to_owned()
+    };
+    applied(&store, CLUSTER).await;
+    let first = address().await;
+    let other = CLUSTER.replace("name: prod", "name: prod, annotations: {hawser.dev/loopback: 127.0.0.1, note: x}");
+    assert_eq!(applied(&store, &other).await, ["Cluster/prod configured"]);
+    assert_eq!(address().await, first);
+    assert_eq!(applied(&store, CLUSTER).await, ["Cluster/prod configured"]);
+    assert_eq!(address().await, first);
+    assert_eq!(applied(&store, CLUSTER).await, ["Cluster/prod unchanged"]);
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_failure_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let stale = GROUP.replace("name: sre", "name: sre, resourceVersion: '999'");
+    let mut done = Vec::new();
+    let error = apply_each(&store, &objects(&format!("{CLUSTER}\n---\n{stale}")), &mut done).await.unwrap_err();
+    assert_eq!(done.len(), 1);
+    assert!(format!("{error:#}").starts_with("Group sre: "), "{error:#}");
+}
+
+#[tokio::test]
+async fn only_what_was_applied_is_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let policy = |name: &str, group: &str| {
+        format!(
+            "{{apiVersion: access.hawser.dev/v1, kind: AccessPolicy, metadata: {{name: {name}}}, \
+             spec: {{subjects: {{groups: [{group}]}}, clusters: {{selector: {{}}}}, roles: [view]}}}}"
+        )
+    };
+    applied(&store, &format!("{CLUSTER}\n---\n{}", policy("old", "gone"))).await;
+    let new = objects(&policy("new", "devs"));
+    apply_each(&store, &new, &mut Vec::new()).await.unwrap();
+    assert_eq!(warnings(&store, &new).await.unwrap(), ["AccessPolicy hawser-system/new: there is no group devs"]);
+}
+
+#[tokio::test]
+async fn get_shows_one_or_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    applied(&store, GROUP).await;
+    let found = values(&store, "Group").await.unwrap();
+    assert_eq!(whole(true, found.clone())["metadata"]["name"], "sre");
+    let list = whole(false, found);
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("List"), 1));
+    assert_eq!(whole(false, Vec::new())["items"], json!([]));
+    let text = serde_saphyr::to_string(&list).unwrap();
+    assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), list);
+}
+
+#[test]
+fn files_are_judged_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.yaml");
+    let judge = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        read(&path)
+    };
+    assert_eq!(judge(GROUP).unwrap().unwrap().len(), 1);
+    let faults = judge("kind: Group\nspec: {until: x}\n").unwrap().unwrap_err();
+    assert!(faults.len() >= 3, "{faults:?}");
+    let verdict = verdict(&Err(faults.clone()));
+    assert_eq!(verdict["valid"], false);
+    assert_eq!(verdict["faults"].as_array().unwrap().len(), faults.len());
+    assert!(judge("# nothing\n").unwrap_err().to_string().ends_with("holds no object"));
+    std::fs::write(&path, [0xff, 0xfe, b'x']).unwrap();
+    assert!(read(&path).unwrap_err().to_string().ends_with("is not UTF-8 text"));
+    assert!(read(&dir.path().join("absent")).unwrap_err().to_string().starts_with("cannot open"));
+}
+
+#[test]
+fn a_file_may_be_as_large_as_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.yaml");
+    let size = usize::try_from(FILE_BYTES_MAX).unwrap();
+    let mut text = format!("{GROUP}\n#");
+    text.extend(std::iter::repeat_n('x', size - text.len()));
+    std::fs::write(&path, &text).unwrap();
+    assert!(read(&path).unwrap().is_ok());
+    text.push('x');
+    std::fs::write(&path, &text).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("larger than 32 MiB"));
+}
+
+#[tokio::test]
+async fn deleting_what_is_not_there_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store(&dir));
+    let data = crate::cli::Data { data_dir: dir.path().to_owned() };
+    let options = Delete { kind: "users".to_owned(), name: "ana".to_owned(), data };
+    assert_eq!(delete(options).await.unwrap_err().to_string(), "there is no User ana");
+}

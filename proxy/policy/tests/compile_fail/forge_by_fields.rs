@@ -1,0 +1,7 @@
+//! A permit written out by its fields.
+
+use hawser_policy::Permit;
+
+fn main() {
+    let _forged = Permit { decided: todo!() };
+}
