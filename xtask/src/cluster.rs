@@ -19,6 +19,7 @@ use crate::state::State;
 mod cgroup;
 mod components;
 mod containerd;
+mod host;
 mod image;
 mod kubelet;
 mod network;
@@ -26,6 +27,7 @@ mod pki;
 
 pub(crate) use cgroup::remove as remove_cgroups;
 pub(crate) use containerd::import_image;
+pub(crate) use host::restore_if_last;
 pub(crate) use image::TEST_IMAGE;
 
 /// The clusters of a state folder are numbered from 1.
@@ -58,6 +60,7 @@ impl Cluster {
         step(format!("{}: network namespace behind a firewall", self.name), || {
             fs::create_dir_all(self.dir.join("log"))?;
             pki::ensure(self)?;
+            host::remember()?;
             network::ensure(self)?;
             cgroup::ensure(&self.cgroup)
         })?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cluster::{existing, remove_cgroups};
+use crate::cluster::{existing, remove_cgroups, restore_if_last};
 use crate::command::{output, run, succeeds, tool};
 use crate::packages::is_root;
 use crate::process;
@@ -30,6 +30,7 @@ pub(crate) fn down(state: &State) -> Result<()> {
         process::end(Duration::ZERO, || all_processes(state))?;
         unmount_below(&state.dir)?;
         remove_networks(state)?;
+        restore_if_last()?;
         remove_files_elsewhere(state);
         if state.exists() {
             fs::remove_dir_all(&state.dir)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::command::{output, run, shown, tool};
+use crate::command::{output, run, tool};
 use crate::progress;
 use crate::state::{cache, hex, lock, repository};
 
@@ -163,7 +163,7 @@ fn generated_source(version: &str, minor: u32) -> Result<PathBuf> {
         );
         fs::write(work.join("go.mod"), text)?;
         fs::write(work.join("main.go"), &main)?;
-        shown(tool("go").current_dir(&work).args(["mod", "tidy"]))
+        run(tool("go").current_dir(&work).args(["mod", "tidy"]))
     })?;
     fs::rename(&work, &dir)?;
     Ok(dir)

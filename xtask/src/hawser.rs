@@ -52,13 +52,42 @@ pub(crate) struct Access {
     pub(crate) admin_kubeconfig: PathBuf,
 }
 
+/// Builds one static program: it is the agent's whole image, and runs on any distribution.
+pub(crate) fn build() -> Result<PathBuf> {
+    let host = output(tool("rustc").arg("-vV"))?;
+    let target =
+        host.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
+    let folder = repository().join("target/static");
+    let program = folder.join(target).join("release/hawser");
+    if !program.exists() {
+        note("building hawser, optimized and static: 4 to 8 minutes on 2 cores, the first time");
+    }
+    step("build hawser", || {
+        shown(
+            tool(cargo())
+                .current_dir(repository())
+                .args([
+                    "build",
+                    "--quiet",
+                    "--release",
+                    "--package",
+                    "hawser",
+                    "--target",
+                    target,
+                    "--target-dir",
+                ])
+                .arg(&folder)
+                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+        )
+    })?;
+    Ok(program)
+}
+
 /// Starts the edge, brings the clusters in, and waits until each is connected.
-pub(crate) fn start(state: &State, kube: &Kube, clusters: &[Cluster]) -> Result<Access> {
-    note("building hawser (release, static)");
-    let built = step("build hawser", build)?;
-    let version = hex(&Sha256::digest(fs::read(&built)?))[..12].to_owned();
+pub(crate) fn start(state: &State, kube: &Kube, clusters: &[Cluster], built: &Path) -> Result<Access> {
+    let version = hex(&Sha256::digest(fs::read(built)?))[..12].to_owned();
     let hawser = Hawser { program: state.dir.join("bin/hawser"), data_dir: state.dir.join("edge") };
-    let edge = step("edge", || hawser.run_edge(state, clusters, &built, &version))?;
+    let edge = step("edge", || hawser.run_edge(state, clusters, built, &version))?;
     for cluster in clusters {
         step(format!("{}: import", cluster.name), || hawser.import(state, kube, cluster, &version))?;
     }
@@ -183,31 +212,6 @@ impl Hawser {
         fs::write(marker, names.join(" "))?;
         Ok((user, admin))
     }
-}
-
-/// One static program: it is the agent's whole image, and runs on any distribution.
-fn build() -> Result<PathBuf> {
-    let host = output(tool("rustc").arg("-vV"))?;
-    let target =
-        host.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
-    let folder = repository().join("target/static");
-    shown(
-        tool(cargo())
-            .current_dir(repository())
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--package",
-                "hawser",
-                "--target",
-                target,
-                "--target-dir",
-            ])
-            .arg(&folder)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
-    )?;
-    Ok(folder.join(target).join("release/hawser"))
 }
 
 /// The cargo that runs us.

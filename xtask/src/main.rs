@@ -86,7 +86,10 @@ fn main() -> ExitCode {
     interrupt::listen();
     match run(Cli::parse().command) {
         Ok(code) => code,
-        Err(_) if interrupt::seen() => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) if interrupt::seen() || error.is::<interrupt::Interrupted>() => {
+            eprintln!("interrupted");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -133,7 +133,9 @@ fn run_stage(stage: Stage, tier: Tier) -> Result<Counts> {
             Ok(Counts::one(shown(&mut command).is_ok()))
         }
         Stage::EndToEnd => end_to_end(tier),
-        Stage::Format => stage.check(&["fmt", "--all", "--check"], tier.stage_limit()),
+        Stage::Format => {
+            stage.check(&["fmt", "--all", "--check", "--message-format", "short"], tier.stage_limit())
+        }
         Stage::Clippy => stage.check(
             &["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
             tier.stage_limit(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -70,10 +70,20 @@ pub(crate) fn up(options: &Options, then: &Then) -> Result<()> {
     let ran_before = !process::of_state(&state.id).is_empty();
     let started = Instant::now();
     let running = match start(options, &state) {
-        Err(_) if interrupt::seen() => return stop(&state, ran_before),
-        result => result.with_context(|| {
-            format!("`cargo xtask down --state {}` removes what was started", state.dir.display())
-        })?,
+        Ok(running) => running,
+        Err(_) if interrupt::seen() => {
+            stop(&state, ran_before)?;
+            return Err(interrupt::Interrupted.into());
+        }
+        Err(error) => {
+            if state.exists() {
+                note(format!(
+                    "what was started goes on running; `cargo xtask down --state {}`",
+                    state.dir.display()
+                ));
+            }
+            return Err(error);
+        }
     };
     heading(format!("ready in {}", seconds(started.elapsed())));
     if then.json {
@@ -85,7 +95,11 @@ pub(crate) fn up(options: &Options, then: &Then) -> Result<()> {
         return Ok(());
     }
     println!("\nCtrl-C stops and removes all of it.");
-    while !interrupt::seen() && state.exists() {
+    while !interrupt::seen() {
+        if !state.exists() {
+            note("removed by another `cargo xtask down`");
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_millis(200));
     }
     stop(&state, ran_before)
@@ -93,14 +107,17 @@ pub(crate) fn up(options: &Options, then: &Then) -> Result<()> {
 
 /// Starts everything that is not running yet.
 pub(crate) fn start(options: &Options, state: &State) -> Result<Running> {
-    heading("Kubernetes");
+    heading("build");
     packages::ensure()?;
     let kube = golang::kube(&options.kubernetes)?;
     let helm = golang::helm(3)?;
+    let built = hawser::build()?;
     let _changing = state.lock()?;
+    heading("Kubernetes");
     let clusters = start_clusters(options, state, &kube)?;
     heading("Hawser");
-    let Access { edge, program, kubeconfig, admin_kubeconfig } = hawser::start(state, &kube, &clusters)?;
+    let Access { edge, program, kubeconfig, admin_kubeconfig } =
+        hawser::start(state, &kube, &clusters, &built)?;
     let describe = |cluster: &Cluster| -> Result<RunningCluster> {
         Ok(RunningCluster {
             name: cluster.name.clone(),
@@ -158,7 +175,7 @@ fn start_clusters(options: &Options, state: &State, kube: &Kube) -> Result<Vec<C
     Ok(clusters)
 }
 
-/// After Ctrl-C: what ran before this command goes on running.
+/// After Ctrl-C; what ran before this command goes on running.
 fn stop(state: &State, ran_before: bool) -> Result<()> {
     interrupt::clear();
     if ran_before {
@@ -166,7 +183,7 @@ fn stop(state: &State, ran_before: bool) -> Result<()> {
     } else {
         down(state)?;
     }
-    Err(interrupt::Interrupted.into())
+    Ok(())
 }
 
 fn print_what_to_try(state: &State, running: &Running) {

@@ -31,7 +31,9 @@ pub(crate) fn run(options: &AgentImage) -> anyhow::Result<()> {
     let name = ImageName::parse(&options.tag).context("--tag")?;
     let to_stdout = options.output == Path::new("-");
     if to_stdout && std::io::stdout().is_terminal() {
-        anyhow::bail!("an image is nothing for a terminal; use `--output FILE`, or pipe it into `docker load`");
+        anyhow::bail!(
+            "an image is nothing for a terminal; use `--output FILE`, or pipe it into `docker load`"
+        );
     }
     let binary = std::fs::read(OWN_BINARY).with_context(|| format!("cannot read {OWN_BINARY}"))?;
     if elf::is_dynamic(&binary) {
@@ -60,27 +62,28 @@ struct Image<'a> {
 
 /// The one layer, an uncompressed tar: the binary stands between what comes before and after it.
 struct Layer<'a> {
-    parts: [Vec<u8>; 2],
+    before: Vec<u8>,
     binary: &'a [u8],
+    after: Vec<u8>,
+    digest: String,
 }
 
 impl<'a> Image<'a> {
     fn new(binary: &'a [u8], name: &ImageName) -> anyhow::Result<Self> {
         let layer = Layer::new(binary)?;
-        let layer_digest = layer.digest();
         let config = to_json(&json!({
             "architecture": architecture(),
             "os": "linux",
             "created": CREATED,
             "config": {"Entrypoint": ["/hawser"], "User": USER, "WorkingDir": "/"},
-            "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
             "history": [{"created": CREATED, "created_by": "hawser agent-image"}],
         }))?;
         let manifest = to_json(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": {"mediaType": CONFIG_TYPE, "digest": digest(&config), "size": config.len()},
-            "layers": [{"mediaType": LAYER_TYPE, "digest": layer_digest, "size": layer.len()}],
+            "config": {"mediaType": CONFIG_TYPE, "digest": digest(&[&config]), "size": config.len()},
+            "layers": [{"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.len()}],
         }))?;
         let full_name = name.full();
         let index = to_json(&json!({
@@ -88,7 +91,7 @@ impl<'a> Image<'a> {
             "mediaType": INDEX_TYPE,
             "manifests": [{
                 "mediaType": MANIFEST_TYPE,
-                "digest": digest(&manifest),
+                "digest": digest(&[&manifest]),
                 "size": manifest.len(),
                 "platform": {"architecture": architecture(), "os": "linux"},
                 "annotations": {
@@ -98,9 +101,9 @@ impl<'a> Image<'a> {
             }],
         }))?;
         let docker = to_json(&json!([{
-            "Config": blob(&digest(&config)),
+            "Config": blob(&digest(&[&config])),
             "RepoTags": [name.to_string()],
-            "Layers": [blob(&layer_digest)],
+            "Layers": [blob(&layer.digest)],
         }]))?;
         Ok(Self { layer, config, manifest, index, docker })
     }
@@ -115,9 +118,9 @@ impl<'a> Image<'a> {
             parts.iter().try_for_each(|part| out.write_all(part))?;
             out.write_all(tar::padding(size))
         };
-        file(&blob(&self.layer.digest()), &self.layer.parts())?;
-        file(&blob(&digest(&self.config)), &[&self.config])?;
-        file(&blob(&digest(&self.manifest)), &[&self.manifest])?;
+        file(&blob(&self.layer.digest), &self.layer.parts())?;
+        file(&blob(&digest(&[&self.config])), &[&self.config])?;
+        file(&blob(&digest(&[&self.manifest])), &[&self.manifest])?;
         file("oci-layout", &[br#"{"imageLayoutVersion":"1.0.0"}"#])?;
         file("index.json", &[&self.index])?;
         file("manifest.json", &[&self.docker])?;
@@ -135,27 +138,23 @@ impl<'a> Layer<'a> {
         before.extend(tar::file("hawser", binary.len(), 0o755)?);
         let mut after = tar::padding(binary.len()).to_vec();
         after.extend(tar::END);
-        Ok(Self { parts: [before, after], binary })
+        let digest = digest(&[&before, binary, &after]);
+        Ok(Self { before, binary, after, digest })
     }
 
     fn parts(&self) -> [&[u8]; 3] {
-        let [before, after] = &self.parts;
-        [before, self.binary, after]
+        [&self.before, self.binary, &self.after]
     }
 
     fn len(&self) -> usize {
         self.parts().iter().map(|part| part.len()).sum()
     }
-
-    fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        self.parts().iter().for_each(|part| hash.update(part));
-        format!("sha256:{:x}", hash.finalize())
-    }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(bytes))
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    format!("sha256:{:x}", hash.finalize())
 }
 
 /// Where the blob of a digest is kept.
@@ -221,7 +220,10 @@ mod tests {
             let name = it["digest"].as_str().unwrap();
             let path = dir.path().join(blob(name));
             let bytes = std::fs::read(&path).unwrap();
-            assert_eq!((digest(&bytes).as_str(), bytes.len() as u64), (name, it["size"].as_u64().unwrap()));
+            assert_eq!(
+                (digest(&[&bytes]).as_str(), bytes.len() as u64),
+                (name, it["size"].as_u64().unwrap())
+            );
             path
         };
         assert_eq!(json(&dir.path().join("oci-layout"))["imageLayoutVersion"], "1.0.0");

@@ -42,12 +42,7 @@ impl DataDir {
 
     /// The folder, made where it is not there.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("cannot make the data folder {} (choose one with --data-dir)", path.display()))?;
+        make_private(path).context("the data folder can be chosen with --data-dir")?;
         Ok(Self(path.to_owned()))
     }
 
@@ -63,8 +58,11 @@ impl DataDir {
         Ok(Arc::new(authorities))
     }
 
-    pub(crate) fn audit_log(&self) -> PathBuf {
-        self.0.join("audit").join("audit.log")
+    /// Path of the audit log; its folder is made.
+    pub(crate) fn audit_log(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.0.join("audit");
+        make_private(&folder)?;
+        Ok(folder.join("audit.log"))
     }
 
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
@@ -100,6 +98,16 @@ impl Settings {
             (None, None) => SocketAddr::new(outgoing_address(), self.port).to_string(),
         }
     }
+}
+
+/// Makes a folder that only its owner may enter.
+fn make_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
 /// The source address of this machine's default route; nothing is sent.

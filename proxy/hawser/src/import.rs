@@ -35,8 +35,7 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
     };
     let expires = expiry(SystemClock.wall(), &options)?;
     let edges = vec![settings.agent_address()];
-    let token =
-        enrolment.invite(&options.cluster, options.reusable, options.replace, expires, edges).await?;
+    let token = enrolment.invite(&options.cluster, options.reusable, options.replace, expires, edges).await?;
     let pattern = is_pattern(&options.cluster);
     let manifest = Manifest {
         token: &token,
@@ -106,7 +105,9 @@ fn check_name(name: &str, reusable: bool) -> anyhow::Result<()> {
     match objects::checked(Object::Cluster(Cluster::named(example, ClusterSpec::default()))) {
         Ok(_) => Ok(()),
         Err(_) if is_pattern(name) && !reusable => {
-            anyhow::bail!("{name:?} is a pattern; a token for all clusters whose name fits is made with --reusable")
+            anyhow::bail!(
+                "{name:?} is a pattern; a token for all clusters whose name fits is made with --reusable"
+            )
         }
         Err(error) => Err(error.context(format!("{name:?} cannot name a cluster"))),
     }
@@ -190,22 +191,25 @@ mod tests {
     fn the_manifest_holds_what_the_agent_needs() {
         let documents = rendered(false, "hawser.local/agent:1");
         let kinds: Vec<&str> = documents.iter().map(|it| it["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, [
-            "Namespace",
-            "ServiceAccount",
-            "Secret",
-            "ClusterRole",
-            "ClusterRoleBinding",
-            "Role",
-            "RoleBinding",
-            "ClusterRole",
-            "ClusterRoleBinding",
-            "ClusterRoleBinding",
-            "ClusterRoleBinding",
-            "ClusterRoleBinding",
-            "PodDisruptionBudget",
-            "Deployment",
-        ]);
+        assert_eq!(
+            kinds,
+            [
+                "Namespace",
+                "ServiceAccount",
+                "Secret",
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Role",
+                "RoleBinding",
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "ClusterRoleBinding",
+                "ClusterRoleBinding",
+                "ClusterRoleBinding",
+                "PodDisruptionBudget",
+                "Deployment",
+            ]
+        );
         assert_eq!(named(&documents, "Secret", "hawser-join").unwrap()["stringData"]["token"], "hwj1.abc-_9");
         let deployment = named(&documents, "Deployment", "hawser-agent").unwrap();
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
@@ -270,12 +274,20 @@ mod tests {
 
     #[test]
     fn names_and_patterns() {
-        for (name, reusable) in [("prod-eu", false), ("prod-eu", true), ("*", true), ("prod-*", true), ("*-eu-*", true)] {
+        for (name, reusable) in
+            [("prod-eu", false), ("prod-eu", true), ("*", true), ("prod-*", true), ("*-eu-*", true)]
+        {
             check_name(name, reusable).unwrap();
         }
-        for (name, reusable) in
-            [("", false), ("hawser", false), ("hawser-api", true), ("Prod", false), ("a.b", false), ("-*", true), ("a_*", true)]
-        {
+        for (name, reusable) in [
+            ("", false),
+            ("hawser", false),
+            ("hawser-api", true),
+            ("Prod", false),
+            ("a.b", false),
+            ("-*", true),
+            ("a_*", true),
+        ] {
             assert!(check_name(name, reusable).is_err(), "{name}");
         }
         assert!(check_name("prod-*", false).unwrap_err().to_string().contains("--reusable"));

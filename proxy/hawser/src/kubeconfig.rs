@@ -110,7 +110,9 @@ impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {
         let all: Vec<Cluster> =
             objects::list(&self.store, "Cluster").await?.into_iter().filter_map(is_cluster).collect();
         if all.is_empty() {
-            anyhow::bail!("there is no cluster yet; bring one in with `hawser import NAME | kubectl apply -f -`");
+            anyhow::bail!(
+                "there is no cluster yet; bring one in with `hawser import NAME | kubectl apply -f -`"
+            );
         }
         if asked.is_empty() {
             return Ok(all);

@@ -182,7 +182,8 @@ async fn with_address(store: &Store, mut cluster: Cluster) -> anyhow::Result<Clu
     let name = &cluster.metadata.name;
     ensure_cluster(store, name).await?;
     let stored = find(store, &Key::new("Cluster", "", name)).await?.map(|stored| stored.value);
-    let address = stored.as_ref().and_then(|value| value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str());
+    let address =
+        stored.as_ref().and_then(|value| value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str());
     let annotations = &mut cluster.metadata.annotations;
     match address {
         Some(address) => annotations.insert(LOOPBACK_ANNOTATION.to_owned(), address.to_owned()),
@@ -262,9 +263,7 @@ fn verdict(judged: &Result<Vec<Object>, Vec<Fault>>) -> Value {
         Err(faults) => ([].as_slice(), faults.as_slice()),
     };
     let object = |it: &Object| json!({"kind": it.kind(), "name": it.name()});
-    let fault = |it: &Fault| {
-        json!({"file": it.file, "line": it.line, "field": it.field, "value": it.value, "expected": it.expected})
-    };
+    let fault = |it: &Fault| json!({"file": it.file, "line": it.line, "field": it.field, "value": it.value, "expected": it.expected});
     json!({
         "valid": judged.is_ok(),
         "objects": objects.iter().map(object).collect::<Vec<_>>(),
@@ -281,7 +280,11 @@ fn read(path: &Path) -> anyhow::Result<Result<Vec<Object>, Vec<Fault>>> {
         (path.display().to_string(), Box::new(file))
     };
     let mut bytes = Vec::new();
-    input.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    input
+        .by_ref()
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {name}"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         anyhow::bail!("{name} is larger than {} MiB; split it", FILE_BYTES_MAX >> 20);
     }

@@ -164,7 +164,7 @@ fn shared(
 }
 
 fn audit(options: &Up, data: &DataDir) -> anyhow::Result<Audit> {
-    let path = data.audit_log();
+    let path = data.audit_log()?;
     let config = hawser_audit::Config {
         on_full: match options.on_audit_full {
             OnAuditFull::Refuse => OnFull::Refuse,

@@ -182,7 +182,8 @@ fn row(cluster: &ClusterStatus) -> Vec<String> {
         0 => cluster.replicas.len().to_string(),
         _ => format!("{} ({draining} draining)", cluster.replicas.len()),
     };
-    let sum = |count: fn(&ReplicaStatus) -> usize| cluster.replicas.iter().map(count).sum::<usize>().to_string();
+    let sum =
+        |count: fn(&ReplicaStatus) -> usize| cluster.replicas.iter().map(count).sum::<usize>().to_string();
     vec![
         cluster.name.clone(),
         if cluster.connected { "connected" } else { "not connected" }.to_owned(),

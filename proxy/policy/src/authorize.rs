@@ -48,7 +48,7 @@ impl Table {
                 granted = granted.or(grant);
             }
         }
-        if !granted.asked || false {
+        if !granted.asked || (question.needs_exec && !granted.exec) {
             return Err(self.not_granted(granted, user, cluster_id, entry, &question));
         }
         Ok(Permit::new(Decided {
@@ -94,10 +94,8 @@ impl Table {
         let policy = self.policy_names.get(id as usize).cloned();
         let name = policy.as_deref().unwrap_or_default();
         let what = question.sentence(&user.name, &cluster.name);
-        Denial {
-            policy: policy.clone(),
-            ..Denial::new(Cause::Denied, format!("policy {name} denies {what}"))
-        }
+        let denial = Denial::new(Cause::Denied, format!("policy {name} denies {what}"));
+        Denial { policy, ..denial }
     }
 
     fn not_granted(

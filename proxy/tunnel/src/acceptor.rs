@@ -121,6 +121,12 @@ impl Acceptor {
             attempt.refuse();
             return;
         }
+        // With half the room taken, who comes must first show that it can be reached at its address, so
+        // that forged addresses cannot take the rest.
+        if self.handshakes.len() >= self.link.handshakes_max / 2 && !attempt.remote_address_validated() {
+            attempt.retry().ok(); // can only fail for an address that was validated
+            return;
+        }
         let link = self.link.clone();
         self.handshakes.spawn(async move {
             let timeout = link.handshake_timeout;

@@ -6,7 +6,7 @@ use hawser_kube::close::CloseReason;
 use crate::{
     error::StreamError,
     stream::{RecvHalf, SendHalf},
-    wire::{BodyDecoder, BodyEvent, Fields},
+    wire::{BodyDecoder, BodyEvent, Fields, WireError},
 };
 
 /// A body on its way out.
@@ -74,7 +74,12 @@ impl BodyReader {
             BodyEvent::End(trailers) => {
                 self.trailers = trailers;
                 self.ended = true;
-                Ok(None)
+                // Taking in the end of the stream tells the far side that everything arrived; a stream
+                // dropped before that would look stopped. The body is complete with or without it.
+                match self.recv.read().await {
+                    Ok(None) | Err(_) => Ok(None),
+                    Ok(Some(_)) => Err(WireError::Body("bytes after the trailers").into()),
+                }
             }
         }
     }

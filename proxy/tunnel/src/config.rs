@@ -23,7 +23,8 @@ pub struct LinkConfig {
     pub open_wait_max: Duration,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
-    /// Handshakes an [`Acceptor`](crate::Acceptor) runs at once; further attempts are refused.
+    /// Handshakes an [`Acceptor`](crate::Acceptor) runs at once; further attempts are refused. From half
+    /// of it on, attempts must prove their address first, which takes one round trip more.
     pub handshakes_max: usize,
 }
 

@@ -9,7 +9,7 @@
 //! | `delivery` | may a request be sent again? without I/O |
 //! | `acceptor`, `dialer` | the two ends that make connections |
 //! | `cid`, `handover` | connection ids that name their worker; datagrams that arrive elsewhere |
-//! | `connection`, `stream` | one connection, one stream |
+//! | `connection`, `stream`, `body` | one connection, one stream, one direction of an exchange's body |
 //! | `link`, `registry` | connections of known agents, and which of them takes a request |
 //!
 //! QUIC is an implementation detail: no type of it is visible outside, so that another kind of link

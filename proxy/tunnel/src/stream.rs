@@ -5,20 +5,21 @@
 //! that dropping an exchange cancels it on the far side.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use hawser_kube::close::CloseReason;
 
 use crate::connection::Connection;
 use crate::error::StreamError;
-use crate::wire::{
-    self, BodyDecoder, BodyEvent, CHUNK_BYTES_MAX, Control, EnrollV1, Enrollment, Fields, Frame, Message,
-    REFUSED, ReplyV1, RequestV1, WireError, code_of,
-};
+use crate::wire::{REFUSED, code_of};
+
+mod messages;
 
 /// Most bytes that one [`RecvHalf::read`] returns.
 pub const READ_BYTES_MAX: usize = 64 << 10;
@@ -128,69 +129,6 @@ impl SendHalf {
         }
     }
 
-    /// Sends the head of an exchange.
-    ///
-    /// # Errors
-    /// As [`SendHalf::write`]; [`StreamError::Wire`] if it is too long.
-    pub async fn send_request(&mut self, request: &RequestV1) -> Result<(), StreamError> {
-        self.write(wire::encode(request)?).await
-    }
-
-    /// Sends what became of the exchange so far.
-    ///
-    /// # Errors
-    /// As [`SendHalf::send_request`].
-    pub async fn send_reply(&mut self, reply: &ReplyV1) -> Result<(), StreamError> {
-        self.write(wire::encode(reply)?).await
-    }
-
-    /// Sends a message about the link.
-    ///
-    /// # Errors
-    /// As [`SendHalf::send_request`].
-    pub async fn send_control(&mut self, control: &Control) -> Result<(), StreamError> {
-        self.write(control.encode()?).await
-    }
-
-    /// Asks to be let in.
-    ///
-    /// # Errors
-    /// As [`SendHalf::send_request`].
-    pub async fn send_enroll(&mut self, enroll: &EnrollV1) -> Result<(), StreamError> {
-        self.write(wire::encode(enroll)?).await
-    }
-
-    /// Answers [`EnrollV1`].
-    ///
-    /// # Errors
-    /// As [`SendHalf::send_request`].
-    pub async fn send_enrollment(&mut self, enrollment: &Enrollment) -> Result<(), StreamError> {
-        self.write(enrollment.encode()?).await
-    }
-
-    /// Sends a piece of a framed body (see [`RequestV1::trailers`]).
-    ///
-    /// # Errors
-    /// As [`SendHalf::write`].
-    pub async fn write_framed(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
-        while !bytes.is_empty() {
-            let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
-            let head = Bytes::copy_from_slice(&wire::chunk_head(chunk.len())?);
-            self.write_all(&mut [head, chunk]).await?;
-        }
-        Ok(())
-    }
-
-    /// Ends a framed body with its trailers, and the half with it.
-    ///
-    /// # Errors
-    /// As [`SendHalf::write`]; [`StreamError::Wire`] if they are too long.
-    pub async fn finish_framed(&mut self, trailers: &Fields) -> Result<(), StreamError> {
-        self.write(wire::trailers(trailers)?).await?;
-        self.finish();
-        Ok(())
-    }
-
     fn end(&mut self, code: u32) {
         // As in `finish`.
         self.quic.reset(code.into()).ok();
@@ -243,116 +181,47 @@ impl RecvHalf {
         self.end(code_of(reason));
     }
 
-    /// Receives the head of an exchange.
-    ///
-    /// # Errors
-    /// As [`RecvHalf::read`]; [`StreamError::Truncated`] when the stream ends before or within it,
-    /// [`StreamError::Wire`] when something else came.
-    pub async fn recv_request(&mut self) -> Result<RequestV1, StreamError> {
-        self.recv_message().await
-    }
-
-    /// Receives what became of the exchange.
-    ///
-    /// # Errors
-    /// As [`RecvHalf::recv_request`].
-    pub async fn recv_reply(&mut self) -> Result<ReplyV1, StreamError> {
-        self.recv_message().await
-    }
-
-    /// Receives a question to be let in.
-    ///
-    /// # Errors
-    /// As [`RecvHalf::recv_request`].
-    pub async fn recv_enroll(&mut self) -> Result<EnrollV1, StreamError> {
-        self.recv_message().await
-    }
-
-    /// Receives the answer to [`EnrollV1`].
-    ///
-    /// # Errors
-    /// As [`RecvHalf::recv_request`].
-    pub async fn recv_enrollment(&mut self) -> Result<Enrollment, StreamError> {
-        self.recv_with(|frame| Enrollment::from_frame(frame).map(Some)).await?.ok_or(StreamError::Truncated)
-    }
-
-    /// Receives the next message about the link, skipping those of a later version; `None` when the
-    /// far side has finished.
-    ///
-    /// # Errors
-    /// As [`RecvHalf::recv_request`].
-    pub async fn recv_control(&mut self) -> Result<Option<Control>, StreamError> {
-        self.recv_with(Control::from_frame).await
-    }
-
-    /// Reads on in a framed body: `decoder` keeps its state between calls.
-    ///
-    /// # Errors
-    /// As [`RecvHalf::read`]; [`StreamError::Truncated`] if the stream ends before the body does,
-    /// [`StreamError::Wire`] if the framing is broken.
-    pub async fn read_framed(&mut self, decoder: &mut BodyDecoder) -> Result<BodyEvent, StreamError> {
-        loop {
-            let mut bytes = self.read().await?.ok_or(StreamError::Truncated)?;
-            let event = decoder.decode(&mut bytes)?;
-            self.held = bytes;
-            if let Some(event) = event {
-                return Ok(event);
-            }
-        }
-    }
-
-    async fn recv_message<M: Message>(&mut self) -> Result<M, StreamError> {
-        let expected = M::KIND;
-        let message = self.recv_with(|frame| match frame.kind {
-            kind if kind == expected => wire::contents(frame).map(Some),
-            got => Err(WireError::Unexpected { got, expected }),
-        });
-        message.await?.ok_or(StreamError::Truncated)
-    }
-
-    /// Receives frames until one yields something; `None` at a clean end of the stream.
-    async fn recv_with<T>(
-        &mut self,
-        take: impl Fn(&Frame<'_>) -> Result<Option<T>, WireError>,
-    ) -> Result<Option<T>, StreamError> {
-        loop {
-            while let Some(frame) = wire::parse_frame(&self.held)? {
-                let (taken, consumed) = (take(&frame)?, frame.consumed);
-                drop(self.held.split_to(consumed));
-                if taken.is_some() {
-                    return Ok(taken);
-                }
-            }
-            match self.read_new().await? {
-                Some(bytes) => self.held = join(mem::take(&mut self.held), bytes),
-                None if self.held.is_empty() => return Ok(None),
-                None => return Err(StreamError::Truncated),
-            }
-        }
-    }
-
     async fn read_new(&mut self) -> Result<Option<Bytes>, StreamError> {
-        const NONE: Bytes = Bytes::new();
-        let mut chunks = [NONE; READ_CHUNKS_MAX];
-        let read = match self.quic.read_chunks(&mut chunks).await {
-            Ok(Some(read)) => read,
+        let first = match self.quic.read_chunk(READ_BYTES_MAX, ORDERED).await {
+            Ok(Some(chunk)) => chunk.bytes,
             Ok(None) => {
                 self.ended = true;
                 return Ok(None);
             }
             Err(error) => return Err(self.explain(error)),
         };
-        let [first, rest @ ..] = &mut chunks[..read] else { return Ok(Some(NONE)) };
-        if rest.is_empty() {
-            return Ok(Some(mem::take(first)));
+        if first.len() >= MERGE_BELOW {
+            return Ok(Some(first));
         }
-        // QUIC delivers packet by packet. One copy here is cheaper than a TLS record or an h2 frame
-        // for each packet later.
-        let mut merged = BytesMut::with_capacity(chunks[..read].iter().map(Bytes::len).sum());
-        for chunk in &chunks[..read] {
+        // QUIC delivers packet by packet. One copy here is cheaper than a TLS record or an h2 frame for
+        // each packet later.
+        const NONE: Bytes = Bytes::new();
+        let (mut chunks, mut count, mut total) = ([NONE; CHUNKS_MAX], 1, first.len());
+        chunks[0] = first;
+        while count < CHUNKS_MAX && total < READ_BYTES_MAX {
+            // An end or an error found here is found again by the next read.
+            let Some(bytes) = self.read_at_once(READ_BYTES_MAX - total).await else { break };
+            total += bytes.len();
+            chunks[count] = bytes;
+            count += 1;
+        }
+        if let ([only], _) = chunks.split_at_mut(count) {
+            return Ok(Some(mem::take(only)));
+        }
+        let mut merged = BytesMut::with_capacity(total);
+        for chunk in &chunks[..count] {
             merged.extend_from_slice(chunk);
         }
         Ok(Some(merged.freeze()))
+    }
+
+    /// What has arrived already, up to `bytes_max`.
+    async fn read_at_once(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let mut read = pin!(self.quic.read_chunk(bytes_max, ORDERED));
+        match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+            Poll::Ready(Ok(Some(chunk))) => Some(chunk.bytes),
+            Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => None,
+        }
     }
 
     fn end(&mut self, code: u32) {
@@ -381,16 +250,6 @@ impl Drop for RecvHalf {
             self.stop(&self.connection.dropped_here());
         }
     }
-}
-
-/// A message that came in pieces.
-fn join(held: Bytes, more: Bytes) -> Bytes {
-    if held.is_empty() {
-        return more;
-    }
-    let mut joined = held.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    joined.extend_from_slice(&more);
-    joined.freeze()
 }
 
 /// Counts a stream for as long as one of its halves lives.
@@ -427,6 +286,11 @@ impl fmt::Debug for RecvHalf {
     }
 }
 
-/// Chunks merged by one read. A chunk is what one packet carried, less than the 1472 bytes that an
-/// endpoint accepts, so that as many stay below [`READ_BYTES_MAX`].
-const READ_CHUNKS_MAX: usize = READ_BYTES_MAX / 1472;
+/// Pieces of at least this size go on as they are.
+const MERGE_BELOW: usize = 16 << 10;
+
+/// Pieces merged by one read. Most hold what one packet carried, so that as many fill
+/// [`READ_BYTES_MAX`].
+const CHUNKS_MAX: usize = 48;
+
+const ORDERED: bool = true;

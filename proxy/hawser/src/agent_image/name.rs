@@ -14,7 +14,9 @@ pub(crate) struct ImageName {
 impl ImageName {
     /// Refuses what no runtime would take.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        let bad = || anyhow::anyhow!("{text:?} is not the name of an image, such as registry.example.com/agent:1.0");
+        let bad = || {
+            anyhow::anyhow!("{text:?} is not the name of an image, such as registry.example.com/agent:1.0")
+        };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
@@ -127,7 +129,15 @@ mod tests {
     fn names_are_read_and_written_back() {
         let digest = format!("registry.example.com:5000/a/b@sha256:{}", "0f".repeat(32));
         let longest = format!("{}:{}", "a".repeat(NAME_BYTES_MAX), "t".repeat(TAG_BYTES_MAX));
-        for good in ["agent", "agent:1", "a/b-c_d.e:v1.2", "localhost/x", "localhost:5000/x:latest", &digest, &longest] {
+        for good in [
+            "agent",
+            "agent:1",
+            "a/b-c_d.e:v1.2",
+            "localhost/x",
+            "localhost:5000/x:latest",
+            &digest,
+            &longest,
+        ] {
             assert_eq!(ImageName::parse(good).unwrap().to_string(), good);
         }
     }
@@ -137,8 +147,26 @@ mod tests {
         let long_name = "a".repeat(NAME_BYTES_MAX + 1);
         let long_tag = format!("a:{}", "t".repeat(TAG_BYTES_MAX + 1));
         for bad in [
-            "", ":", "a:", "/a", "a/", "a//b", "A/b", "a b", "a\"", "a\n", "a:b:c", "a:-x", "-a", "a@sha256:12",
-            "a@md5:00", "h.example:port/x", "h.example:99999/x", "x{image}", &long_name, &long_tag,
+            "",
+            ":",
+            "a:",
+            "/a",
+            "a/",
+            "a//b",
+            "A/b",
+            "a b",
+            "a\"",
+            "a\n",
+            "a:b:c",
+            "a:-x",
+            "-a",
+            "a@sha256:12",
+            "a@md5:00",
+            "h.example:port/x",
+            "h.example:99999/x",
+            "x{image}",
+            &long_name,
+            &long_tag,
         ] {
             assert!(ImageName::parse(bad).is_err(), "{bad:?}");
         }

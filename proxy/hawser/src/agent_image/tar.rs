@@ -26,7 +26,10 @@ pub(super) fn padding(size: usize) -> &'static [u8] {
 fn header(path: &str, size: usize, mode: u32, kind: u8) -> Result<[u8; BLOCK], Error> {
     let mut header = [0; BLOCK];
     if path.len() > PATH_BYTES_MAX || size > SIZE_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("{path}: too long or too large for an archive")));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{path}: too long or too large for an archive"),
+        ));
     }
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, path.as_bytes());

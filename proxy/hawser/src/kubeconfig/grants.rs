@@ -114,12 +114,20 @@ mod tests {
         check(&[], None);
         check(&[pay, "subjects: {users: [ana]}, clusters: {names: [prod]}, namespaces: [web]"], None);
         check(&["subjects: {users: [ana]}, clusters: {names: [prod]}, namespaces: ['pay-*']"], None);
-        check(&["subjects: {users: [ben], groups: [ops]}, clusters: {names: [prod]}, namespaces: [pay]"], None);
-        check(&["subjects: {users: [ana]}, clusters: {names: [test]}, namespaces: [pay]"], None);
         check(
-            &["subjects: {users: [ana]}, clusters: {selector: {matchLabels: {env: test}}}, namespaces: [pay]"],
+            &["subjects: {users: [ben], groups: [ops]}, clusters: {names: [prod]}, namespaces: [pay]"],
             None,
         );
-        check(&["effect: Deny, subjects: {users: [ana]}, clusters: {names: [prod]}, namespaces: [pay]"], None);
+        check(&["subjects: {users: [ana]}, clusters: {names: [test]}, namespaces: [pay]"], None);
+        check(
+            &[
+                "subjects: {users: [ana]}, clusters: {selector: {matchLabels: {env: test}}}, namespaces: [pay]",
+            ],
+            None,
+        );
+        check(
+            &["effect: Deny, subjects: {users: [ana]}, clusters: {names: [prod]}, namespaces: [pay]"],
+            None,
+        );
     }
 }

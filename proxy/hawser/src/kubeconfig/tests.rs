@@ -68,12 +68,15 @@ async fn a_certificate_for_all_clusters() {
     assert!(file["users"][0]["user"]["client-certificate-data"].is_string());
     assert!(notes[0].contains("no policy grants ana@example.com"), "{notes:?}");
     let spec = credential(&edge.store, &id).await;
-    assert_eq!(spec, CredentialSpec {
-        user: "ana@example.com".to_owned(),
-        clusters: None,
-        expires: Some("2026-11-01T01:00:00Z".parse().unwrap()),
-        token_sha256: None,
-    });
+    assert_eq!(
+        spec,
+        CredentialSpec {
+            user: "ana@example.com".to_owned(),
+            clusters: None,
+            expires: Some("2026-11-01T01:00:00Z".parse().unwrap()),
+            token_sha256: None,
+        }
+    );
     assert!(objects::find(&edge.store, &Key::new("User", "", "ana@example.com")).await.unwrap().is_some());
 }
 
@@ -101,10 +104,9 @@ async fn an_advertised_address_warns_where_urls_are_the_same() {
     assert_eq!(file["clusters"][1]["cluster"]["server"], "https://192.0.2.7:8443");
     assert_eq!(file["clusters"][1]["cluster"]["tls-server-name"], "b.hawser.internal");
     assert!(notes[0].contains("the same URL"), "{notes:?}");
-    for quiet in [
-        Options { cluster: vec!["a".to_owned()], ..options() },
-        Options { local: true, ..options() },
-    ] {
+    for quiet in
+        [Options { cluster: vec!["a".to_owned()], ..options() }, Options { local: true, ..options() }]
+    {
         let (_, _, notes) = make(&edge, &quiet).await;
         assert!(!notes[0].contains("the same URL"), "{notes:?}");
     }
@@ -144,7 +146,9 @@ async fn many_join_one_group_at_the_same_time() {
         set.spawn_local(async move { join(&store, "devs", &user).await.unwrap() });
     }
     set.await;
-    let Object::Group(group) = objects::list(&store, "Group").await.unwrap().remove(0) else { panic!("a group") };
+    let Object::Group(group) = objects::list(&store, "Group").await.unwrap().remove(0) else {
+        panic!("a group")
+    };
     assert_eq!(group.spec.members.len(), 8);
 }
 
@@ -170,7 +174,10 @@ async fn what_cannot_be_is_refused_before_anything_is_written() {
 #[test]
 fn contexts_have_names_of_their_own() {
     let cluster = |name: &str, context: Option<&str>| {
-        Cluster::named(name, ClusterSpec { context_name: context.map(str::to_owned), ..ClusterSpec::default() })
+        Cluster::named(
+            name,
+            ClusterSpec { context_name: context.map(str::to_owned), ..ClusterSpec::default() },
+        )
     };
     let names = |clusters: &[Cluster]| context_names(clusters).join(" ");
     assert_eq!(names(&[cluster("a", Some("Alpha")), cluster("b", None)]), "Alpha b");

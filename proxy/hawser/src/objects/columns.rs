@@ -70,7 +70,8 @@ fn of_policy(spec: &AccessPolicySpec) -> [(&'static str, String); 5] {
         roles.push(format!("({} of its own)", spec.rules.len()));
     }
     let roles = if roles.is_empty() { "(the cluster's RBAC)".to_owned() } else { some(roles) };
-    let namespaces = if spec.namespaces.is_empty() { "all".to_owned() } else { some(spec.namespaces.clone()) };
+    let namespaces =
+        if spec.namespaces.is_empty() { "all".to_owned() } else { some(spec.namespaces.clone()) };
     [
         ("EFFECT", effect.to_owned()),
         ("SUBJECTS", subjects(&spec.subjects)),
@@ -157,7 +158,9 @@ mod tests {
     }
 
     fn of(kind: &str, metadata: &str, spec: &str) -> String {
-        row(&format!("{{apiVersion: access.hawser.dev/v1, kind: {kind}, metadata: {metadata}, spec: {spec}}}"))
+        row(&format!(
+            "{{apiVersion: access.hawser.dev/v1, kind: {kind}, metadata: {metadata}, spec: {spec}}}"
+        ))
     }
 
     #[test]
@@ -165,16 +168,17 @@ mod tests {
         let annotated = "{name: a, annotations: {hawser.dev/loopback: 127.77.0.9}, \
                          creationTimestamp: 2026-10-31T21:30:00Z}";
         assert_eq!(of("Cluster", annotated, "{paused: true}"), "NAME=a ADDRESS=127.77.0.9 PAUSED=yes AGE=2h");
-        assert_eq!(
-            of("User", "{name: a}", "{email: a@b.c}"),
-            "NAME=a DISPLAY NAME=- EMAIL=a@b.c AGE=-"
-        );
+        assert_eq!(of("User", "{name: a}", "{email: a@b.c}"), "NAME=a DISPLAY NAME=- EMAIL=a@b.c AGE=-");
         assert_eq!(
             of("Group", "{name: g}", "{members: [{user: a}, {user: b}, {user: c}, {user: d}, {user: e}]}"),
             "NAME=g MEMBERS=a,b,c,d +1 AGE=-"
         );
         assert_eq!(
-            of("AccessRole", "{name: r}", "{rules: [{nonResourceURLs: [/x], verbs: [get]}], impersonate: {groups: [g]}}"),
+            of(
+                "AccessRole",
+                "{name: r}",
+                "{rules: [{nonResourceURLs: [/x], verbs: [get]}], impersonate: {groups: [g]}}"
+            ),
             "NAME=r RULES=1 IMPERSONATES=g AGE=-"
         );
     }
@@ -197,10 +201,15 @@ mod tests {
     #[test]
     fn a_credential_shows_no_hash() {
         let hash = "0".repeat(64);
-        let shown = of("Credential", "{name: c}", &format!("{{user: a, tokenSha256: '{hash}', expires: 2026-11-03T00:00:00Z}}"));
+        let shown = of(
+            "Credential",
+            "{name: c}",
+            &format!("{{user: a, tokenSha256: '{hash}', expires: 2026-11-03T00:00:00Z}}"),
+        );
         assert_eq!(shown, "NAME=c USER=a CLUSTERS=all KIND=token EXPIRES=in 2d AGE=-");
-        let shown = of("Credential", "{name: c}", "{user: a, clusters: [x, y], expires: 2026-11-01T00:00:00Z}");
-        assert_eq!(shown, "NAME=c USER=a CLUSTERS=x,y KIND=cert EXPIRES=expired AGE=-");
+        let shown =
+            of("Credential", "{name: c}", "{user: a, clusters: [x, z], expires: 2026-11-01T00:00:00Z}");
+        assert_eq!(shown, "NAME=c USER=a CLUSTERS=x,z KIND=cert EXPIRES=expired AGE=-");
     }
 
     #[test]
@@ -209,7 +218,9 @@ mod tests {
         assert_eq!(some(texts(0)), "-");
         assert_eq!(some(texts(LISTED_MAX)), "0,1,2,3");
         assert_eq!(some(texts(LISTED_MAX + 1)), "0,1,2,3 +1");
-        for (seconds, wanted) in [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_799, "47h"), (172_800, "2d")] {
+        for (seconds, wanted) in
+            [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_799, "47h"), (172_800, "2d")]
+        {
             assert_eq!(span(seconds), wanted);
         }
     }

@@ -28,10 +28,10 @@ async fn apply_says_what_it_did() {
     assert_eq!(applied(&store, GROUP).await, ["Group/sre created"]);
     assert_eq!(applied(&store, GROUP).await, ["Group/sre unchanged"]);
     let changed = GROUP.replace("ana", "ben");
-    assert_eq!(applied(&store, &format!("{changed}\n---\n{CLUSTER}")).await, [
-        "Group/sre configured",
-        "Cluster/prod created"
-    ]);
+    assert_eq!(
+        applied(&store, &format!("{changed}\n---\n{CLUSTER}")).await,
+        ["Group/sre configured", "Cluster/prod created"]
+    );
     let Object::Group(group) = &list(&store, "Group").await.unwrap()[0] else { panic!("a group") };
     assert_eq!(group.spec.members.len(), 1, "the members are those of the file");
 }
@@ -46,7 +46,8 @@ async fn a_file_neither_gives_nor_takes_a_clusters_address() {
     };
     applied(&store, CLUSTER).await;
     let first = address().await;
-    let other = CLUSTER.replace("name: prod", "name: prod, annotations: {hawser.dev/loopback: 127.0.0.1, note: x}");
+    let other =
+        CLUSTER.replace("name: prod", "name: prod, annotations: {hawser.dev/loopback: 127.0.0.1, note: x}");
     assert_eq!(applied(&store, &other).await, ["Cluster/prod configured"]);
     assert_eq!(address().await, first);
     assert_eq!(applied(&store, CLUSTER).await, ["Cluster/prod configured"]);
@@ -60,7 +61,8 @@ async fn what_was_done_before_a_failure_is_told() {
     let store = store(&dir);
     let stale = GROUP.replace("name: sre", "name: sre, resourceVersion: '999'");
     let mut done = Vec::new();
-    let error = apply_each(&store, &objects(&format!("{CLUSTER}\n---\n{stale}")), &mut done).await.unwrap_err();
+    let error =
+        apply_each(&store, &objects(&format!("{CLUSTER}\n---\n{stale}")), &mut done).await.unwrap_err();
     assert_eq!(done.len(), 1);
     assert!(format!("{error:#}").starts_with("Group sre: "), "{error:#}");
 }
@@ -78,7 +80,10 @@ async fn only_what_was_applied_is_warned_about() {
     applied(&store, &format!("{CLUSTER}\n---\n{}", policy("old", "gone"))).await;
     let new = objects(&policy("new", "devs"));
     apply_each(&store, &new, &mut Vec::new()).await.unwrap();
-    assert_eq!(warnings(&store, &new).await.unwrap(), ["AccessPolicy hawser-system/new: there is no group devs"]);
+    assert_eq!(
+        warnings(&store, &new).await.unwrap(),
+        ["AccessPolicy hawser-system/new: there is no group devs"]
+    );
 }
 
 #[tokio::test]
@@ -93,6 +98,37 @@ async fn get_shows_one_or_a_list() {
     assert_eq!(whole(false, Vec::new())["items"], json!([]));
     let text = serde_saphyr::to_string(&list).unwrap();
     assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), list);
+}
+
+#[tokio::test]
+async fn what_get_prints_as_yaml_can_be_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let users = [
+        "y",
+        "no",
+        "1e5",
+        "0x10",
+        "null",
+        "~",
+        "12:30:45",
+        "a: b",
+        "#x",
+        "-",
+        "'",
+        "\"",
+        "\\",
+        "é",
+        "2026-01-01",
+    ];
+    let members: Vec<Value> = users.iter().map(|user| json!({"user": user})).collect();
+    let group = json!({
+        "apiVersion": "access.hawser.dev/v1", "kind": "Group", "metadata": {"name": "all"}, "spec": {"members": members},
+    });
+    store.create(Object::from_value(group).unwrap().to_value()).await.unwrap();
+    let stored = values(&store, "Group").await.unwrap();
+    let text = serde_saphyr::to_string(&whole(true, stored)).unwrap();
+    assert_eq!(applied(&store, &text).await, ["Group/all unchanged"], "{text}");
 }
 
 #[test]

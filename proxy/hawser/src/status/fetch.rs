@@ -16,7 +16,8 @@ pub(super) async fn status(health: SocketAddr) -> anyhow::Result<EdgeStatus> {
     let answer = timeout(ANSWER_WAIT, get(health))
         .await
         .with_context(|| format!("nothing came within {} s", ANSWER_WAIT.as_secs()))??;
-    serde_json::from_slice(body(&answer)?).context("the answer is not an edge's status; is it of another version?")
+    serde_json::from_slice(body(&answer)?)
+        .context("the answer is not an edge's status; is it of another version?")
 }
 
 async fn get(health: SocketAddr) -> anyhow::Result<Vec<u8>> {
@@ -25,7 +26,10 @@ async fn get(health: SocketAddr) -> anyhow::Result<Vec<u8>> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut answer).await?;
-    anyhow::ensure!(answer.len() as u64 <= ANSWER_BYTES_MAX, "the answer is larger than {ANSWER_BYTES_MAX} bytes");
+    anyhow::ensure!(
+        answer.len() as u64 <= ANSWER_BYTES_MAX,
+        "the answer is larger than {ANSWER_BYTES_MAX} bytes"
+    );
     Ok(answer)
 }
 
@@ -51,7 +55,8 @@ mod tests {
     #[test]
     fn the_body_follows_the_head() {
         assert_eq!(body(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}\r\n\r\n").unwrap(), b"{}\r\n\r\n");
-        for bad in ["", "{}", "HTTP/1.1 200 OK\r\nA: b\r\n", "HTTP/1.1 503 x\r\n\r\n{}", "HTTP/2 200\r\n\r\n"] {
+        for bad in ["", "{}", "HTTP/1.1 200 OK\r\nA: b\r\n", "HTTP/1.1 503 x\r\n\r\n{}", "HTTP/2 200\r\n\r\n"]
+        {
             assert!(body(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

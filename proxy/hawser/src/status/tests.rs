@@ -44,7 +44,10 @@ async fn answer(listener: TcpListener, answers: Vec<String>) {
 }
 
 fn http(status: &EdgeStatus) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}", serde_json::to_string(status).unwrap())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}",
+        serde_json::to_string(status).unwrap()
+    )
 }
 
 async fn listener() -> (TcpListener, tempfile::TempDir) {
@@ -55,7 +58,8 @@ async fn listener() -> (TcpListener, tempfile::TempDir) {
 
 #[test]
 fn the_object_on_the_wire() {
-    let replica = ReplicaStatus { name: "pod".to_owned(), links: 2, in_flight: 1, ..ReplicaStatus::default() };
+    let replica =
+        ReplicaStatus { name: "pod".to_owned(), links: 2, in_flight: 1, ..ReplicaStatus::default() };
     let status = edge(vec![ClusterStatus {
         kubernetes_version: Some("v1.37.0".to_owned()),
         nodes: Some(3),

@@ -1,9 +1,9 @@
-//! A permit for one cluster turned into one for another.
+//! A permit made of the parts of another.
 
 use hawser_policy::Permit;
 
-fn elsewhere(permit: Permit) -> Permit {
-    Permit { decided: todo!(), ..permit }
-}
-
 fn main() {}
+
+pub fn again(permit: Permit) -> Permit {
+    Permit { ..permit }
+}

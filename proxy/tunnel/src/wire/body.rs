@@ -81,9 +81,6 @@ impl BodyDecoder {
                 State::Head => {
                     if self.hold(input, HEAD_BYTES) {
                         self.state = self.take_head()?;
-                        if let State::Trailers(0) = self.state {
-                            return Err(WireError::Body("empty block of trailers"));
-                        }
                     }
                 }
                 State::Data(left) => {
@@ -124,8 +121,8 @@ impl BodyDecoder {
         match head & TRAILERS_BIT {
             0 if (1..=CHUNK_BYTES_MAX).contains(&len) => Ok(State::Data(len)),
             0 => Err(WireError::Body("chunk length out of range")),
-            _ if len <= TRAILERS_BYTES_MAX => Ok(State::Trailers(len)),
-            _ => Err(WireError::Body("trailers too long")),
+            _ if (1..=TRAILERS_BYTES_MAX).contains(&len) => Ok(State::Trailers(len)),
+            _ => Err(WireError::Body("trailers length out of range")),
         }
     }
 

@@ -74,13 +74,13 @@ pub(super) mod extensions {
 
 /// `#[serde(with = "named_lists")]`: names with lists of strings, every list up to [`LIST_MAX`].
 pub(super) mod named_lists {
-    use super::{BoundedList, Deserializer, LIST_MAX, Serializer, read_list, write_list};
+    use super::{BoundedList, Deserializer, LIST_MAX, RefList, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<S: Serializer>(
         items: &[(String, Vec<String>)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, LIST_MAX>(items.iter(), to)
+        write_list::<_, _, LIST_MAX>(items.iter().map(|(name, values)| (name, RefList(values))), to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -194,5 +194,14 @@ struct BoundedList(Vec<String>);
 impl<'de> Deserialize<'de> for BoundedList {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         list::deserialize(from).map(Self)
+    }
+}
+
+/// Borrowed twin of [`BoundedList`].
+struct RefList<'a>(&'a [String]);
+
+impl Serialize for RefList<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        list::serialize(self.0, to)
     }
 }

@@ -128,7 +128,8 @@ async fn an_endpoint_closes_all_its_links_and_takes_no_more() {
 async fn an_endpoint_that_drains_keeps_its_links_and_refuses_new_ones() {
     let pair = Pair::new().await;
     pair.acceptor.refuse_new();
-    let refused = dial_to(pair.acceptor.local_addr().unwrap(), &Tls::new(), LinkConfig::agent()).await;
+    let short = LinkConfig { handshake_timeout: AT_ONCE, ..LinkConfig::agent() };
+    let refused = dial_to(pair.acceptor.local_addr().unwrap(), &Tls::new(), short).await;
     assert!(matches!(refused, Err(LinkError::Handshake(_))), "{refused:?}");
     let (mut edge, mut agent) = pair.stream().await;
     edge.send.write(Bytes::from_static(b"on")).await.unwrap();
@@ -166,6 +167,59 @@ async fn handshakes_fail_in_time_and_say_why() {
     };
     let (accepted, _agent) = tokio::join!(acceptor.accept(), attempts);
     assert!(accepted.unwrap().connection.is_alive());
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_takes_no_more_than_half_the_room() {
+    let tls = Tls::new();
+    let edge = LinkConfig { handshake_timeout: 4 * AT_ONCE, handshakes_max: 2, ..LinkConfig::edge() };
+    let mut acceptor = acceptor(&tls, edge);
+    let addr = acceptor.local_addr().unwrap();
+    let relay = Relay::to(addr).await;
+    relay.swallow_answers_after(0);
+    let short = LinkConfig { handshake_timeout: 2 * AT_ONCE, ..LinkConfig::agent() };
+    let unreachable = || dial_to(relay.addr, &tls, short.clone());
+    let reachable = async {
+        sleep(AT_ONCE / 2).await;
+        dial_to(addr, &tls, short.clone()).await
+    };
+    let ((one, other, third, reachable), _incoming) = tokio::join!(
+        async { tokio::join!(unreachable(), unreachable(), unreachable(), reachable) },
+        acceptor.accept(),
+    );
+    for outcome in [one, other, third] {
+        assert!(matches!(outcome, Err(LinkError::Handshake(_))), "{outcome:?}");
+    }
+    assert!(reachable.expect("there was room").is_alive());
+}
+
+#[tokio::test]
+async fn beyond_the_room_for_handshakes_all_are_refused_until_it_is_free() {
+    let tls = Tls::new();
+    let edge = LinkConfig { handshake_timeout: 3 * AT_ONCE, handshakes_max: 2, ..LinkConfig::edge() };
+    let mut acceptor = acceptor(&tls, edge);
+    let addr = acceptor.local_addr().unwrap();
+    let short = LinkConfig { handshake_timeout: 2 * AT_ONCE, ..LinkConfig::agent() };
+    let stuck = async |answers| {
+        let relay = Relay::to(addr).await;
+        relay.swallow_answers_after(answers);
+        assert!(dial_to(relay.addr, &tls, short.clone()).await.is_err());
+    };
+    let dialling = async {
+        // One takes half the room, one proves its address before it falls silent and takes the rest.
+        tokio::join!(stuck(0), stuck(1), async {
+            sleep(AT_ONCE).await;
+            let refused = timeout(AT_ONCE, dial_to(addr, &tls, short.clone())).await.expect("at once");
+            assert!(
+                matches!(&refused, Err(LinkError::Handshake(why)) if why.contains("refused")),
+                "{refused:?}"
+            );
+        });
+        sleep(2 * AT_ONCE).await;
+        dial_to(addr, &tls, short.clone()).await
+    };
+    let (agent, incoming) = tokio::join!(dialling, acceptor.accept());
+    assert!(agent.unwrap().is_alive() && incoming.unwrap().connection.is_alive());
 }
 
 #[tokio::test]

@@ -178,29 +178,26 @@ async fn status_is_told_by_replica_and_changes_are_announced() {
 
 #[tokio::test]
 async fn writers_on_several_threads_lose_no_change() {
+    const ROUNDS: usize = 50;
     let registry = Registry::new();
     let (first, _pair) = link("prod", "a", Class::General, 0).await;
-    let identity = |worker| LinkIdentity {
-        cluster: format!("c{worker}").into(),
-        replica: "a".into(),
-        class: Class::General,
-        worker,
+    let write = |worker: usize| {
+        let cluster = format!("c{worker}").into();
+        let identity = LinkIdentity { cluster, replica: "a".into(), class: Class::General, worker };
+        for _ in 0..ROUNDS {
+            let [stays, goes] = [(); 2].map(|()| Link::new((*first).clone(), identity.clone()));
+            add(&registry, &stays);
+            add(&registry, &goes);
+            registry.remove(&goes);
+        }
     };
     std::thread::scope(|threads| {
         for worker in 0..8 {
-            let (registry, connection) = (&registry, (*first).clone());
-            threads.spawn(move || {
-                for _ in 0..50 {
-                    let link = Link::new(connection.clone(), identity(worker));
-                    add(registry, &link);
-                    let extra = Link::new(connection.clone(), identity(worker));
-                    add(registry, &extra);
-                    registry.remove(&extra);
-                }
-            });
+            let write = &write;
+            threads.spawn(move || write(worker));
         }
     });
     let links: Vec<_> = registry.clusters().iter().map(|cluster| cluster.replicas[0].links).collect();
-    assert_eq!(links, [50; 8]);
-    assert_eq!(*registry.subscribe().borrow(), 8 * 50 * 3);
+    assert_eq!(links, [ROUNDS; 8]);
+    assert_eq!(*registry.subscribe().borrow(), 8 * 3 * ROUNDS as u64);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -212,70 +212,86 @@ pub(crate) fn request() -> RequestV1 {
 /// The network between an agent and an edge: a NAT that can forget its mapping, and can fall silent.
 pub(crate) struct Relay {
     pub(crate) addr: SocketAddr,
+    network: Arc<Network>,
+    _tasks: JoinSet<()>,
+}
+
+struct Network {
     edge: SocketAddr,
+    inside: tokio::net::UdpSocket,
     /// Stands for the source port the edge sees.
     outside: watch::Sender<Arc<tokio::net::UdpSocket>>,
-    silent: Arc<AtomicBool>,
-    _tasks: JoinSet<()>,
+    agent: watch::Sender<SocketAddr>,
+    to_edge: AtomicBool,
+    answers_left: AtomicUsize,
 }
 
 impl Relay {
     pub(crate) async fn to(edge: SocketAddr) -> Self {
-        let inside = Arc::new(tokio::net::UdpSocket::bind(any_port()).await.unwrap());
+        let inside = tokio::net::UdpSocket::bind(any_port()).await.unwrap();
         let addr = inside.local_addr().unwrap();
-        let outside = watch::Sender::new(Self::mapping(edge).await);
-        let silent = Arc::new(AtomicBool::new(false));
-        let agent = watch::Sender::new(addr);
+        let network = Arc::new(Network {
+            edge,
+            inside,
+            outside: watch::Sender::new(mapping(edge).await),
+            agent: watch::Sender::new(addr),
+            to_edge: AtomicBool::new(true),
+            answers_left: AtomicUsize::new(usize::MAX),
+        });
         let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let (inside, outside, silent, agent) =
-                (Arc::clone(&inside), outside.subscribe(), Arc::clone(&silent), agent.clone());
-            async move {
-                let mut buf = vec![0; 65536];
-                loop {
-                    let (len, from) = inside.recv_from(&mut buf).await.unwrap();
-                    agent.send_replace(from);
-                    if !silent.load(Ordering::Relaxed) {
-                        let outside = Arc::clone(&outside.borrow());
-                        outside.send(&buf[..len]).await.ok();
-                    }
-                }
-            }
-        });
-        tasks.spawn({
-            let (mut outside, silent) = (outside.subscribe(), Arc::clone(&silent));
-            async move {
-                let mut buf = vec![0; 65536];
-                loop {
-                    let socket = Arc::clone(&outside.borrow_and_update());
-                    tokio::select! {
-                        received = socket.recv(&mut buf) => {
-                            let to = *agent.borrow();
-                            if !silent.load(Ordering::Relaxed) {
-                                inside.send_to(&buf[..received.unwrap()], to).await.ok();
-                            }
-                        }
-                        _ = outside.changed() => {}
-                    }
-                }
-            }
-        });
-        Self { addr, edge, outside, silent, _tasks: tasks }
+        tasks.spawn(carry_to_edge(Arc::clone(&network)));
+        tasks.spawn(carry_to_agent(Arc::clone(&network)));
+        Self { addr, network, _tasks: tasks }
     }
 
     /// From here on the agent's packets reach the edge from another port.
     pub(crate) async fn rebind(&self) {
-        self.outside.send_replace(Self::mapping(self.edge).await);
+        self.network.outside.send_replace(mapping(self.network.edge).await);
     }
 
     /// From here on nothing gets through.
     pub(crate) fn fall_silent(&self) {
-        self.silent.store(true, Ordering::Relaxed);
+        self.network.to_edge.store(false, Ordering::Relaxed);
+        self.swallow_answers_after(0);
     }
 
-    async fn mapping(edge: SocketAddr) -> Arc<tokio::net::UdpSocket> {
-        let socket = tokio::net::UdpSocket::bind(any_port()).await.unwrap();
-        socket.connect(edge).await.unwrap();
-        Arc::new(socket)
+    /// The agent hears so many more packets of the edge; the edge goes on hearing the agent.
+    pub(crate) fn swallow_answers_after(&self, packets: usize) {
+        self.network.answers_left.store(packets, Ordering::Relaxed);
+    }
+}
+
+async fn mapping(edge: SocketAddr) -> Arc<tokio::net::UdpSocket> {
+    let socket = tokio::net::UdpSocket::bind(any_port()).await.unwrap();
+    socket.connect(edge).await.unwrap();
+    Arc::new(socket)
+}
+
+async fn carry_to_edge(network: Arc<Network>) {
+    let mut buf = vec![0; 65536];
+    loop {
+        let (len, from) = network.inside.recv_from(&mut buf).await.unwrap();
+        network.agent.send_replace(from);
+        let outside = Arc::clone(&network.outside.borrow());
+        if network.to_edge.load(Ordering::Relaxed) {
+            outside.send(&buf[..len]).await.ok(); // as in any network, packets may be lost
+        }
+    }
+}
+
+async fn carry_to_agent(network: Arc<Network>) {
+    let mut buf = vec![0; 65536];
+    let mut outside = network.outside.subscribe();
+    loop {
+        let socket = Arc::clone(&outside.borrow_and_update());
+        let len = tokio::select! {
+            received = socket.recv(&mut buf) => received.unwrap_or(0),
+            _ = outside.changed() => continue,
+        };
+        let agent = *network.agent.borrow();
+        let left = |left: usize| left.checked_sub(1);
+        if network.answers_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+            network.inside.send_to(&buf[..len], agent).await.ok();
+        }
     }
 }

@@ -1,0 +1,144 @@
+//! Who may do what is decided at the edge at each request: default deny, groups, clusters, namespaces, and a credential
+//! that was withdrawn is worth nothing from the next request on.
+#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::{path::PathBuf, time::Duration};
+
+use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up};
+
+/// A person with a kubeconfig of their own.
+struct Person {
+    name: String,
+    kubeconfig: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Person {
+    fn new(name: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        let mut args = vec!["kubeconfig", name, "--local", "--output", kubeconfig.to_str().unwrap()];
+        args.extend(more);
+        let _made = ok(&mut up().hawser(&args));
+        Self { name: name.to_owned(), kubeconfig, _folder: folder }
+    }
+
+    fn kubectl(&self, args: &[&str]) -> Ran {
+        run(&mut up().kubectl_as(&self.kubeconfig, args))
+    }
+
+    /// Names of this person's credentials.
+    fn credentials(&self) -> Vec<String> {
+        let list = ok(&mut up().hawser(&["get", "credentials", "--output", "json"]));
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        let own = items.filter(|item| item["spec"]["user"] == self.name.as_str());
+        own.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn apply(policy: &str) {
+    let _applied = ok_with(&mut up().hawser(&["apply", "-f", "-"]), policy);
+}
+
+fn allow(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: access.hawser.dev/v1\nkind: AccessPolicy\nmetadata: {{name: {name}, namespace: hawser-system}}\n\
+         spec: {{effect: Allow, {spec}}}\n"
+    )
+}
+
+fn soon(what: &str, so: impl FnMut() -> bool) {
+    until(what, Duration::from_secs(5), so);
+}
+
+#[test]
+fn nothing_is_allowed_until_a_policy_says_so() {
+    let nobody = Person::new("nobody@example.com", &[]);
+    let ran = nobody.kubectl(&["get", "pods", "-n", "default"]);
+    assert_eq!(ran.code, 1);
+    let text = "Error from server (Forbidden): pods is forbidden: User \"nobody@example.com\" cannot list resource \
+                \"pods\" in API group \"\" in the namespace \"default\": ";
+    assert!(ran.stderr.starts_with(text), "{}", ran.stderr);
+}
+
+#[test]
+fn a_group_grants_and_its_policys_end_takes_away() {
+    let cluster = &up().cluster().name;
+    let person = Person::new("grouped@example.com", &["--group", "t-viewers"]);
+    apply(&allow("t-view", &format!("subjects: {{groups: [t-viewers]}}, clusters: {{names: [{cluster}]}}, roles: [view]")));
+    soon("the policy is in force", || person.kubectl(&["get", "pods", "-n", "default"]).code == 0);
+    let secrets = person.kubectl(&["get", "secrets", "-n", "default"]);
+    assert!(secrets.code == 1 && secrets.stderr.contains("cannot list resource \"secrets\""), "{secrets:?}");
+    let who = person.kubectl(&["auth", "whoami", "-o", "json"]);
+    let who: serde_json::Value = serde_json::from_str(&who.stdout).unwrap();
+    assert_eq!(who["status"]["userInfo"]["username"], "hawser:grouped@example.com");
+    assert_eq!(who["status"]["userInfo"]["groups"], serde_json::json!(["hawser:view", "system:authenticated"]));
+    let _gone = ok(&mut up().hawser(&["delete", "accesspolicy", "t-view"]));
+    soon("the policy is gone", || person.kubectl(&["get", "pods", "-n", "default"]).code == 1);
+}
+
+#[test]
+fn a_namespaced_grant_stays_in_its_namespaces() {
+    let sandbox = Sandbox::new("granted");
+    let person = Person::new("narrow@example.com", &[]);
+    let spec = format!(
+        "subjects: {{users: [narrow@example.com]}}, clusters: {{names: [{}]}}, roles: [edit], namespaces: [\"{}\"]",
+        up().cluster().name, sandbox.namespace
+    );
+    apply(&allow("t-narrow", &spec));
+    let inside = ["-n", sandbox.namespace.as_str(), "get", "pods", "-o", "name"];
+    soon("the policy is in force", || person.kubectl(&inside).stdout == "pod/p\n");
+    let outside = person.kubectl(&["-n", "kube-system", "get", "pods"]);
+    assert!(outside.code == 1 && outside.stderr.contains(&sandbox.namespace), "{outside:?}");
+    assert_eq!(person.kubectl(&["get", "pods", "-A"]).code, 1);
+    let exec = person.kubectl(&["-n", &sandbox.namespace, "exec", "p", "--", "true"]);
+    let text = "Error from server (Forbidden): pods \"p\" is forbidden: User \"narrow@example.com\" cannot create \
+                resource \"pods/exec\" in API group \"\" in the namespace";
+    assert!(exec.code == 1 && exec.stderr.starts_with(text), "{exec:?}");
+}
+
+#[test]
+fn deny_wins() {
+    let person = Person::new("denied@example.com", &[]);
+    let who = format!("subjects: {{users: [denied@example.com]}}, clusters: {{names: [{}]}}", up().cluster().name);
+    apply(&allow("t-deny-base", &format!("{who}, roles: [view]")));
+    soon("allowed", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 0);
+    let deny = allow("t-deny", &format!("{who}, rules: [{{apiGroups: [\"\"], resources: [configmaps], verbs: [\"*\"]}}]"));
+    apply(&deny.replace("effect: Allow", "effect: Deny"));
+    soon("denied", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 1);
+    assert!(person.kubectl(&["get", "configmaps", "-n", "default"]).stderr.contains("t-deny"));
+    assert_eq!(person.kubectl(&["get", "pods", "-n", "default"]).code, 0);
+}
+
+#[test]
+fn a_withdrawn_credential_is_worth_nothing() {
+    for more in [&[][..], &["--token"][..]] {
+        let name = if more.is_empty() { "leaver-cert@example.com" } else { "leaver-token@example.com" };
+        let person = Person::new(name, more);
+        let spec = format!("subjects: {{users: [{name}]}}, clusters: {{names: [{}]}}, roles: [view]", up().cluster().name);
+        apply(&allow("t-leaver", &spec));
+        soon("allowed", || person.kubectl(&["get", "pods", "-n", "default"]).code == 0);
+        for credential in person.credentials() {
+            let _gone = ok(&mut up().hawser(&["delete", "credential", &credential]));
+        }
+        soon("withdrawn", || person.kubectl(&["get", "pods", "-n", "default"]).code == 1);
+        let ran = person.kubectl(&["get", "pods", "-n", "default"]);
+        assert!(ran.stderr.starts_with("error: You must be logged in to the server (credential "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn impersonation_is_refused_not_dropped() {
+    let ran = run(&mut up().kubectl(Way::Hawser, &["get", "pods", "--as=system:admin", "--as-group=system:masters"]));
+    assert!(ran.code == 1 && ran.stderr.contains("impersonation (--as) is not allowed"), "{ran:?}");
+}
+
+#[test]
+fn faults_in_a_file_are_all_told_and_change_nothing() {
+    let bad = allow("t-bad", "subjects: {users: [x]}, clusters: {names: [c]}, roles: [nosuch], hours: 5");
+    let ran = hawser_tests::run_with(&mut up().hawser(&["apply", "-f", "-"]), bad.as_bytes());
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("spec.hours"), "{}", ran.stderr);
+    assert_eq!(run(&mut up().hawser(&["get", "accesspolicy", "t-bad"])).code, 1);
+}

@@ -1,0 +1,135 @@
+//! What breaks between client and cluster is not seen where it need not be, and told truthfully where it must: reads go
+//! on, writes are never doubled, watches resume without an error, a cut session does not look like a success.
+#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up};
+
+/// The agents' pods.
+fn agents() -> Vec<String> {
+    let names = ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
+    names.lines().map(str::to_owned).collect()
+}
+
+/// SIGKILL for one agent, at once.
+fn kill_one_agent() {
+    let victim = agents().into_iter().next().unwrap();
+    let args = ["-n", "hawser-system", "delete", &victim, "--grace-period=0", "--force", "--wait=false"];
+    let _killed = run(&mut up().kubectl(Way::Direct, &args));
+}
+
+/// Two agents serve again.
+fn whole_again() {
+    until("two agents are connected", Duration::from_secs(90), || {
+        let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        let replicas = status["clusters"][0]["replicas"].as_array().cloned().unwrap_or_default();
+        replicas.iter().filter(|replica| replica["links"] == 2).count() >= 2 && agents().len() == 2
+    });
+}
+
+#[test]
+fn a_killed_agent() {
+    whole_again();
+    let sandbox = Sandbox::new("killed-agent");
+    let watched = sandbox
+        .kubectl(Way::Hawser, &["get", "configmaps", "-w", "-o", "name"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let done = AtomicBool::new(false);
+    let (reads, writes) = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut all: Vec<Ran> = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                all.push(run(&mut sandbox.kubectl(Way::Hawser, &["get", "pods", "-o", "name"])));
+            }
+            all
+        });
+        let writer = scope.spawn(|| {
+            let mut acknowledged = 0;
+            let mut unsure = 0;
+            let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: w-}\n";
+            while !done.load(Ordering::Relaxed) {
+                let ran = hawser_tests::run_with(&mut sandbox.kubectl(Way::Hawser, &["create", "-f", "-"]), map.as_bytes());
+                match ran.code {
+                    0 => acknowledged += 1,
+                    _ => unsure += 1,
+                }
+            }
+            (acknowledged, unsure)
+        });
+        thread::sleep(Duration::from_secs(2));
+        kill_one_agent();
+        thread::sleep(Duration::from_secs(12));
+        done.store(true, Ordering::Relaxed);
+        (reader.join().unwrap(), writer.join().unwrap())
+    });
+    let failed: Vec<_> = reads.iter().filter(|ran| ran.code != 0 || ran.stdout != "pod/p\n").collect();
+    assert!(failed.is_empty(), "{} of {} reads failed: {:?}", failed.len(), reads.len(), failed.first());
+    let there = ok(&mut sandbox.kubectl(Way::Direct, &["get", "configmaps", "-o", "name"]));
+    let there = there.lines().filter(|name| name.starts_with("configmap/w-")).count();
+    let (acknowledged, unsure) = writes;
+    assert!(
+        (acknowledged..=acknowledged + unsure).contains(&there),
+        "{acknowledged} writes acknowledged, {unsure} without an answer, {there} objects"
+    );
+    let mut watched = watched;
+    watched.kill().unwrap();
+    let output = watched.wait_with_output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!text.to_lowercase().contains("error"), "{text}");
+    whole_again();
+}
+
+#[test]
+fn a_session_cut_with_its_agent_is_no_success() {
+    whole_again();
+    let sandbox = Sandbox::new("cut-session");
+    for spdy in [false, true] {
+        let mut command = sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "sh", "-c", "echo begun; sleep 60; exit 3"]);
+        if spdy {
+            command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let _read = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "begun\n");
+        for agent in agents() {
+            let args = ["-n", "hawser-system", "delete", &agent, "--grace-period=0", "--force", "--wait=false"];
+            let _killed = run(&mut up().kubectl(Way::Direct, &args));
+        }
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "spdy={spdy}: {text}");
+        assert!(text.contains("session ended by Hawser: "), "spdy={spdy}: {text}");
+        whole_again();
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_connected_says_so() {
+    let map = "apiVersion: access.hawser.dev/v1\nkind: Cluster\nmetadata: {name: t-absent}\nspec: {}\n";
+    let _made = ok_with(&mut up().hawser(&["apply", "-f", "-"]), map);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    let policy = "apiVersion: access.hawser.dev/v1\nkind: AccessPolicy\nmetadata: {name: t-absent, namespace: hawser-system}\n\
+                  spec: {effect: Allow, subjects: {users: [absent@example.com]}, clusters: {names: [t-absent]}, roles: [view]}\n";
+    let _allowed = ok_with(&mut up().hawser(&["apply", "-f", "-"]), policy);
+    let args = ["kubeconfig", "absent@example.com", "--local", "--cluster", "t-absent", "--output", file.to_str().unwrap()];
+    let _made = ok(&mut up().hawser(&args));
+    thread::sleep(Duration::from_millis(500));
+    let ran = run(&mut up().kubectl_as(&file, &["get", "--raw", "/api/v1/namespaces"]));
+    assert_eq!(ran.code, 1);
+    let text = "Error from server (ServiceUnavailable): cluster t-absent: no agent is connected to this edge";
+    assert!(ran.stderr.starts_with(text), "{}", ran.stderr);
+    let _gone = ok(&mut up().hawser(&["delete", "cluster", "t-absent"]));
+}

@@ -1,0 +1,172 @@
+//! What a hostile client sends never reaches the cluster as somebody else, as another cluster's, or half understood.
+#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::{path::PathBuf, process::Command};
+
+use hawser_tests::{Ran, Way, ok, run, up};
+
+/// curl with the administrator's client certificate.
+struct Curl {
+    _folder: tempfile::TempDir,
+    server: String,
+    args: Vec<String>,
+    kubeconfig: PathBuf,
+}
+
+impl Curl {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = up().admin_kubeconfig.clone();
+        let view = |path: &str| {
+            let args = ["config", "view", "--raw", "--minify", "-o", &format!("jsonpath={{{path}}}")].map(str::to_owned);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            ok(&mut up().kubectl_as(&kubeconfig, &args))
+        };
+        let mut args = Vec::new();
+        for (flag, path) in [
+            ("--cacert", ".clusters[0].cluster.certificate-authority-data"),
+            ("--cert", ".users[0].user.client-certificate-data"),
+            ("--key", ".users[0].user.client-key-data"),
+        ] {
+            let file = folder.path().join(flag.trim_start_matches('-'));
+            let encoded = folder.path().join("encoded");
+            std::fs::write(&encoded, view(path)).unwrap();
+            let decoded = Command::new("base64").arg("-d").arg(&encoded).output().unwrap().stdout;
+            std::fs::write(&file, decoded).unwrap();
+            args.extend([flag.to_owned(), file.to_str().unwrap().to_owned()]);
+        }
+        Self { _folder: folder, server: view(".clusters[0].cluster.server"), args, kubeconfig }
+    }
+
+    fn run(&self, path: &str, more: &[&str]) -> Ran {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "20", "--path-as-is", "-w", "\n%{http_code}"]).args(&self.args).args(more);
+        run(command.arg(format!("{}{path}", self.server)))
+    }
+
+    /// Status code of the answer.
+    fn code(&self, path: &str, more: &[&str]) -> String {
+        let ran = self.run(path, more);
+        ran.stdout.rsplit('\n').next().unwrap_or_default().to_owned()
+    }
+}
+
+const WHOAMI: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+
+#[test]
+fn identity_headers_never_survive() {
+    let curl = Curl::new();
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    for version in ["--http1.1", "--http2"] {
+        let plain = ["-X", "POST", "-H", "Content-Type: application/json", "-d", WHOAMI, version];
+        for header in [
+            "X-Remote-User: system:admin",
+            "X-Remote-Group: system:masters",
+            "Impersonate_User: system:admin",
+            "X-Forwarded-For: 1.2.3.4",
+            "Audit-ID: chosen-by-client",
+        ] {
+            let mut args = plain.to_vec();
+            args.extend(["-H", header]);
+            let ran = curl.run(review, &args);
+            let (body, code) = ran.stdout.rsplit_once('\n').unwrap();
+            // Refused, or answered as the person; never as what the header says.
+            if code == "201" {
+                assert!(body.contains("\"hawser:"), "{header}: {body}");
+                assert!(!body.contains("system:admin") && !body.contains("system:masters"), "{header}: {body}");
+            } else {
+                assert_eq!(code, "400", "{header}: {body}");
+            }
+        }
+        for nominated in ["Impersonate-User", "impersonate-group, keep-alive", "Authorization", "Host"] {
+            if version == "--http2" {
+                continue;
+            }
+            let mut args = plain.to_vec();
+            let header = format!("Connection: {nominated}");
+            args.extend(["-H", &header]);
+            let ran = curl.run(review, &args);
+            assert!(
+                ran.stdout.ends_with("400") || (ran.stdout.ends_with("201") && ran.stdout.contains("\"hawser:")),
+                "{nominated}: {ran:?}"
+            );
+        }
+        assert_eq!(curl.code(review, &[&plain[..], &["-H", "Impersonate-User: system:admin"]].concat()), "403");
+    }
+}
+
+#[test]
+fn host_and_address_must_agree() {
+    let curl = Curl::new();
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(curl.code("/version", &[version]), "200");
+        assert_eq!(curl.code("/version", &[version, "-H", "Host: other.example.com"]), "421");
+    }
+}
+
+#[test]
+fn paths_that_two_parsers_could_read_in_two_ways_are_refused() {
+    let curl = Curl::new();
+    for path in [
+        "/api/v1/namespaces/default/../kube-system/secrets",
+        "/api/v1/namespaces/default/%2e%2e/kube-system/secrets",
+        "/api/v1//pods",
+        "//api/v1/pods",
+        "/api/v1/namespaces/default%2fpods",
+        "/api/v1/%73ecrets",
+        "/api/v1/pods;a=b",
+        "/api/v1/pods\\x",
+        "/api/v1/namespaces/./pods",
+    ] {
+        assert_eq!(curl.code(path, &["--http1.1"]), "400", "{path}");
+    }
+}
+
+#[test]
+fn without_a_credential_there_is_a_401_that_helps() {
+    let up = up();
+    let server = Curl::new().server;
+    let output = Command::new("curl").args(["-sSk", &format!("{server}/api/v1/pods")]).output().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(body["code"], 401);
+    assert_eq!(body["reason"], "Unauthorized");
+    let token = format!("--token=hwt_nosuch_{}", "0".repeat(64));
+    let args = ["--server", &server, "--insecure-skip-tls-verify", &token, "get", "pods"];
+    let mut kubectl = Command::new(&up.kubectl);
+    let ran = run(kubectl.env("KUBECONFIG", "/dev/null").args(args));
+    assert!(ran.code == 1 && ran.stderr.starts_with("error: You must be logged in to the server ("), "{ran:?}");
+}
+
+#[test]
+fn a_refused_upgrade_leaves_no_open_door() {
+    // CVE-2018-1002105: a second request behind a refused upgrade must not reach the API server on the same connection.
+    let curl = Curl::new();
+    let pod = "/api/v1/namespaces/default/pods/no-such-pod/exec?command=true&stdout=true";
+    let ran = curl.run(pod, &[
+        "--http1.1", "-i", "-X", "POST", "-H", "Connection: Upgrade", "-H", "Upgrade: SPDY/3.1",
+        "-H", "X-Stream-Protocol-Version: v4.channel.k8s.io",
+    ]);
+    assert!(ran.stdout.starts_with("HTTP/1.1 404"), "{ran:?}");
+    assert!(ran.stdout.to_lowercase().contains("connection: close"), "{ran:?}");
+    for (header, value) in [("Upgrade", "h2c"), ("Upgrade", "x-spdy/3.1-y"), ("Upgrade", "SPDY/3.1, websocket")] {
+        let header = format!("{header}: {value}");
+        assert_eq!(curl.code(pod, &["--http1.1", "-X", "POST", "-H", "Connection: Upgrade", "-H", &header]), "400", "{value}");
+    }
+    let body = ["--http1.1", "-X", "POST", "-H", "Connection: Upgrade", "-H", "Upgrade: SPDY/3.1", "-d", "stream bytes"];
+    assert_eq!(curl.code(pod, &body), "400");
+}
+
+#[test]
+fn the_agent_itself_holds_next_to_nothing() {
+    let up = up();
+    let can = |args: &[&str]| {
+        let mut all = vec!["auth", "can-i", "--as=system:serviceaccount:hawser-system:hawser-agent"];
+        all.extend(args);
+        run(&mut up.kubectl(Way::Direct, &all)).stdout.trim().to_owned()
+    };
+    assert_eq!(can(&["get", "secrets", "-A"]), "no");
+    assert_eq!(can(&["create", "pods", "-n", "default"]), "no");
+    assert_eq!(can(&["impersonate", "groups/system:masters"]), "no");
+    assert_eq!(can(&["impersonate", "users/hawser:alice"]), "yes");
+    assert!(Curl::new().kubeconfig.exists());
+}
