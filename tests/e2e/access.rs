@@ -37,8 +37,24 @@ impl Person {
     }
 }
 
-fn apply(policy: &str) {
-    let _applied = ok_with(&mut up().hawser(&["apply", "-f", "-"]), policy);
+/// A policy in force, until dropped.
+struct Policy(&'static str);
+
+impl Policy {
+    fn apply(name: &'static str, text: &str) -> Self {
+        let _applied = ok_with(&mut up().hawser(&["apply", "-f", "-"]), text);
+        Self(name)
+    }
+
+    fn allow(name: &'static str, spec: &str) -> Self {
+        Self::apply(name, &allow(name, spec))
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        let _gone = run(&mut up().hawser(&["delete", "accesspolicy", self.0]));
+    }
 }
 
 fn allow(name: &str, spec: &str) -> String {
@@ -66,7 +82,8 @@ fn nothing_is_allowed_until_a_policy_says_so() {
 fn a_group_grants_and_its_policys_end_takes_away() {
     let cluster = &up().cluster().name;
     let person = Person::new("grouped@example.com", &["--group", "t-viewers"]);
-    apply(&allow("t-view", &format!("subjects: {{groups: [t-viewers]}}, clusters: {{names: [{cluster}]}}, roles: [view]")));
+    let spec = format!("subjects: {{groups: [t-viewers]}}, clusters: {{names: [{cluster}]}}, roles: [view]");
+    let policy = Policy::allow("t-view", &spec);
     soon("the policy is in force", || person.kubectl(&["get", "pods", "-n", "default"]).code == 0);
     let secrets = person.kubectl(&["get", "secrets", "-n", "default"]);
     assert!(secrets.code == 1 && secrets.stderr.contains("cannot list resource \"secrets\""), "{secrets:?}");
@@ -74,7 +91,7 @@ fn a_group_grants_and_its_policys_end_takes_away() {
     let who: serde_json::Value = serde_json::from_str(&who.stdout).unwrap();
     assert_eq!(who["status"]["userInfo"]["username"], "hawser:grouped@example.com");
     assert_eq!(who["status"]["userInfo"]["groups"], serde_json::json!(["hawser:view", "system:authenticated"]));
-    let _gone = ok(&mut up().hawser(&["delete", "accesspolicy", "t-view"]));
+    drop(policy);
     soon("the policy is gone", || person.kubectl(&["get", "pods", "-n", "default"]).code == 1);
 }
 
@@ -86,14 +103,15 @@ fn a_namespaced_grant_stays_in_its_namespaces() {
         "subjects: {{users: [narrow@example.com]}}, clusters: {{names: [{}]}}, roles: [edit], namespaces: [\"{}\"]",
         up().cluster().name, sandbox.namespace
     );
-    apply(&allow("t-narrow", &spec));
+    let _policy = Policy::allow("t-narrow", &spec);
     let inside = ["-n", sandbox.namespace.as_str(), "get", "pods", "-o", "name"];
     soon("the policy is in force", || person.kubectl(&inside).stdout == "pod/p\n");
     let outside = person.kubectl(&["-n", "kube-system", "get", "pods"]);
     assert!(outside.code == 1 && outside.stderr.contains(&sandbox.namespace), "{outside:?}");
     assert_eq!(person.kubectl(&["get", "pods", "-A"]).code, 1);
     let exec = person.kubectl(&["-n", &sandbox.namespace, "exec", "p", "--", "true"]);
-    let text = "Error from server (Forbidden): pods \"p\" is forbidden: User \"narrow@example.com\" cannot create \
+    // As kubectl prints the cluster's own refusal of an exec.
+    let text = "error: unable to upgrade connection: pods \"p\" is forbidden: User \"narrow@example.com\" cannot create \
                 resource \"pods/exec\" in API group \"\" in the namespace";
     assert!(exec.code == 1 && exec.stderr.starts_with(text), "{exec:?}");
 }
@@ -102,10 +120,10 @@ fn a_namespaced_grant_stays_in_its_namespaces() {
 fn deny_wins() {
     let person = Person::new("denied@example.com", &[]);
     let who = format!("subjects: {{users: [denied@example.com]}}, clusters: {{names: [{}]}}", up().cluster().name);
-    apply(&allow("t-deny-base", &format!("{who}, roles: [view]")));
+    let _base = Policy::allow("t-deny-base", &format!("{who}, roles: [view]"));
     soon("allowed", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 0);
     let deny = allow("t-deny", &format!("{who}, rules: [{{apiGroups: [\"\"], resources: [configmaps], verbs: [\"*\"]}}]"));
-    apply(&deny.replace("effect: Allow", "effect: Deny"));
+    let _deny = Policy::apply("t-deny", &deny.replace("effect: Allow", "effect: Deny"));
     soon("denied", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 1);
     assert!(person.kubectl(&["get", "configmaps", "-n", "default"]).stderr.contains("t-deny"));
     assert_eq!(person.kubectl(&["get", "pods", "-n", "default"]).code, 0);
@@ -117,7 +135,7 @@ fn a_withdrawn_credential_is_worth_nothing() {
         let name = if more.is_empty() { "leaver-cert@example.com" } else { "leaver-token@example.com" };
         let person = Person::new(name, more);
         let spec = format!("subjects: {{users: [{name}]}}, clusters: {{names: [{}]}}, roles: [view]", up().cluster().name);
-        apply(&allow("t-leaver", &spec));
+        let _policy = Policy::allow("t-leaver", &spec);
         soon("allowed", || person.kubectl(&["get", "pods", "-n", "default"]).code == 0);
         for credential in person.credentials() {
             let _gone = ok(&mut up().hawser(&["delete", "credential", &credential]));

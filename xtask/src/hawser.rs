@@ -199,7 +199,7 @@ impl Hawser {
     fn people(&self, state: &State, clusters: &[Cluster]) -> Result<(PathBuf, PathBuf)> {
         let policies = state.dir.join("policies.yaml");
         fs::write(&policies, POLICIES)?;
-        run(self.command(&["apply", "--filename"]).arg(&policies))?;
+        run(self.command(&["apply"]).arg("--filename").arg(&policies))?;
         let (user, admin) = (state.dir.join("alice.kubeconfig"), state.dir.join("admin.kubeconfig"));
         let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let marker = state.dir.join("kubeconfig-clusters");
@@ -207,7 +207,10 @@ impl Hawser {
             return Ok((user, admin));
         }
         for (person, group, file) in [(USER, "developers", &user), (ADMIN, "administrators", &admin)] {
-            run(self.command(&["kubeconfig", person, "--group", group, "--local", "--output"]).arg(file))?;
+            run(self
+                .command(&["kubeconfig", person, "--group", group, "--local"])
+                .arg("--output")
+                .arg(file))?;
         }
         fs::write(marker, names.join(" "))?;
         Ok((user, admin))

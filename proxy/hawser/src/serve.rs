@@ -1,7 +1,7 @@
 //! `hawser up`: an edge with its embedded store. Data and keys first, then the tables, then the workers; at SIGTERM the
 //! other way round.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
@@ -36,6 +36,7 @@ pub(crate) fn run(options: Up) -> anyhow::Result<()> {
 }
 
 async fn edge(options: Up) -> anyhow::Result<()> {
+    alone_on(options.listen)?;
     let data = DataDir::create(&options.data.data_dir)?;
     let store = data.store()?;
     let settings = Settings {
@@ -83,6 +84,14 @@ async fn edge(options: Up) -> anyhow::Result<()> {
     health.abort();
     shared.audit.close();
     tracing::info!("edge down");
+    Ok(())
+}
+
+/// The workers share the address by `SO_REUSEPORT`, with which another edge would silently take half of the connections.
+fn alone_on(listen: SocketAddr) -> anyhow::Result<()> {
+    let taken = || format!("cannot listen on {listen} (choose with --listen)");
+    drop(hawser_transport::listen_tcp(listen, false).with_context(taken)?);
+    drop(hawser_transport::bind_udp(listen, false).with_context(taken)?);
     Ok(())
 }
 

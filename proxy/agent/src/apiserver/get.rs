@@ -25,7 +25,8 @@ async fn ask(server: &Rc<ApiServer>, clock: &dyn Clock, path: &str) -> Result<Va
     let request = Request::get(format!("https://{}{path}", server.authority()))
         .version(Version::HTTP_2)
         .header(header::AUTHORIZATION, authorization)
-        .header(header::ACCEPT, "application/json")
+        // The key set is offered as application/jwk-set+json only.
+        .header(header::ACCEPT, "application/json, */*")
         .body(())
         .map_err(|error| error.to_string())?;
     let lease = server.pool().lease(server).await.map_err(|error| error.to_string())?;

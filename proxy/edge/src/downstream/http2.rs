@@ -32,7 +32,7 @@ where
         Err(_elapsed) => return tracing::debug!("no HTTP/2 preface in time"),
     };
     let mut draining = false;
-    let mut widened = false;
+    let mut window = Window::Narrow;
     loop {
         let idle = conn.exchanges.get() == 0;
         tokio::select! {
@@ -50,10 +50,11 @@ where
                 connection.graceful_shutdown();
                 draining = true;
             },
-            () = conn.admitted.notified(), if !widened => {
-                widened = true;
-                if let Err(error) = connection.set_initial_window_size(WINDOW_AUTHENTICATED) {
-                    return tracing::debug!(%error, "the client's settings are pending");
+            () = conn.admitted.notified(), if window == Window::Narrow => window = Window::Due,
+            () = tokio::time::sleep(SETTINGS_WAIT), if window == Window::Due => {
+                // Fails as long as the client has not acknowledged the settings before.
+                if connection.set_initial_window_size(WINDOW_AUTHENTICATED).is_ok() {
+                    window = Window::Wide;
                 }
             },
             () = conn.quiet.notified() => {}
@@ -63,6 +64,17 @@ where
             }
         }
     }
+}
+
+/// How much a client may send on a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Window {
+    /// As a stranger.
+    Narrow,
+    /// It has proved who it is and will be told.
+    Due,
+    /// As somebody known.
+    Wide,
 }
 
 fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
@@ -188,6 +200,8 @@ impl Responder {
 const WINDOW_UNAUTHENTICATED: u32 = 64 * 1024;
 /// Stream window afterwards (kube-apiserver's own value).
 const WINDOW_AUTHENTICATED: u32 = 256 * 1024;
+/// Settings cannot be sent while earlier ones are not acknowledged: so long until the next attempt.
+const SETTINGS_WAIT: Duration = Duration::from_millis(50);
 /// What one connection may hold of our answers before `data` waits.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Streams a client may open and reset at once before the connection is ended (CVE-2023-44487).
