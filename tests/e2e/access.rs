@@ -1,8 +1,13 @@
 //! Who may do what is decided at the edge at each request: default deny, groups, clusters, namespaces, and a credential
 //! that was withdrawn is worth nothing from the next request on.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
 
 use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up};
 
@@ -90,7 +95,10 @@ fn a_group_grants_and_its_policys_end_takes_away() {
     let who = person.kubectl(&["auth", "whoami", "-o", "json"]);
     let who: serde_json::Value = serde_json::from_str(&who.stdout).unwrap();
     assert_eq!(who["status"]["userInfo"]["username"], "hawser:grouped@example.com");
-    assert_eq!(who["status"]["userInfo"]["groups"], serde_json::json!(["hawser:view", "system:authenticated"]));
+    assert_eq!(
+        who["status"]["userInfo"]["groups"],
+        serde_json::json!(["hawser:view", "system:authenticated"])
+    );
     drop(policy);
     soon("the policy is gone", || person.kubectl(&["get", "pods", "-n", "default"]).code == 1);
 }
@@ -101,7 +109,8 @@ fn a_namespaced_grant_stays_in_its_namespaces() {
     let person = Person::new("narrow@example.com", &[]);
     let spec = format!(
         "subjects: {{users: [narrow@example.com]}}, clusters: {{names: [{}]}}, roles: [edit], namespaces: [\"{}\"]",
-        up().cluster().name, sandbox.namespace
+        up().cluster().name,
+        sandbox.namespace
     );
     let _policy = Policy::allow("t-narrow", &spec);
     let inside = ["-n", sandbox.namespace.as_str(), "get", "pods", "-o", "name"];
@@ -119,10 +128,14 @@ fn a_namespaced_grant_stays_in_its_namespaces() {
 #[test]
 fn deny_wins() {
     let person = Person::new("denied@example.com", &[]);
-    let who = format!("subjects: {{users: [denied@example.com]}}, clusters: {{names: [{}]}}", up().cluster().name);
+    let who =
+        format!("subjects: {{users: [denied@example.com]}}, clusters: {{names: [{}]}}", up().cluster().name);
     let _base = Policy::allow("t-deny-base", &format!("{who}, roles: [view]"));
     soon("allowed", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 0);
-    let deny = allow("t-deny", &format!("{who}, rules: [{{apiGroups: [\"\"], resources: [configmaps], verbs: [\"*\"]}}]"));
+    let deny = allow(
+        "t-deny",
+        &format!("{who}, rules: [{{apiGroups: [\"\"], resources: [configmaps], verbs: [\"*\"]}}]"),
+    );
     let _deny = Policy::apply("t-deny", &deny.replace("effect: Allow", "effect: Deny"));
     soon("denied", || person.kubectl(&["get", "configmaps", "-n", "default"]).code == 1);
     assert!(person.kubectl(&["get", "configmaps", "-n", "default"]).stderr.contains("t-deny"));
@@ -134,7 +147,10 @@ fn a_withdrawn_credential_is_worth_nothing() {
     for more in [&[][..], &["--token"][..]] {
         let name = if more.is_empty() { "leaver-cert@example.com" } else { "leaver-token@example.com" };
         let person = Person::new(name, more);
-        let spec = format!("subjects: {{users: [{name}]}}, clusters: {{names: [{}]}}, roles: [view]", up().cluster().name);
+        let spec = format!(
+            "subjects: {{users: [{name}]}}, clusters: {{names: [{}]}}, roles: [view]",
+            up().cluster().name
+        );
         let _policy = Policy::allow("t-leaver", &spec);
         soon("allowed", || person.kubectl(&["get", "pods", "-n", "default"]).code == 0);
         for credential in person.credentials() {
@@ -142,13 +158,52 @@ fn a_withdrawn_credential_is_worth_nothing() {
         }
         soon("withdrawn", || person.kubectl(&["get", "pods", "-n", "default"]).code == 1);
         let ran = person.kubectl(&["get", "pods", "-n", "default"]);
-        assert!(ran.stderr.starts_with("error: You must be logged in to the server (credential "), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: You must be logged in to the server (credential "),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn what_is_running_ends_with_the_right_to_it() {
+    let sandbox = Sandbox::new("revoked");
+    let person = Person::new("revoked@example.com", &[]);
+    let spec = format!(
+        "subjects: {{users: [revoked@example.com]}}, clusters: {{names: [{}]}}, roles: [shell]",
+        up().cluster().name
+    );
+    for transport in ["true", "false"] {
+        let policy = Policy::allow("t-revoked", &spec);
+        soon("allowed", || person.kubectl(&["-n", &sandbox.namespace, "exec", "p", "--", "true"]).code == 0);
+        let exec = ["-n", &sandbox.namespace, "exec", "p", "--", "sh", "-c", "echo begun; sleep 60"];
+        let mut child = up()
+            .kubectl_as(&person.kubeconfig, &exec)
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", transport)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let _read = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "begun\n");
+        drop(policy);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "websocket={transport}: {text}");
+        assert!(
+            text.contains("session ended by Hawser: access was revoked"),
+            "websocket={transport}: {text}"
+        );
     }
 }
 
 #[test]
 fn impersonation_is_refused_not_dropped() {
-    let ran = run(&mut up().kubectl(Way::Hawser, &["get", "pods", "--as=system:admin", "--as-group=system:masters"]));
+    let ran =
+        run(&mut up()
+            .kubectl(Way::Hawser, &["get", "pods", "--as=system:admin", "--as-group=system:masters"]));
     assert!(ran.code == 1 && ran.stderr.contains("impersonation (--as) is not allowed"), "{ran:?}");
 }
 

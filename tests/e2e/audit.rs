@@ -1,6 +1,6 @@
 //! Everything is remembered, in the API server's own format and under the same id as in the cluster's log: what was
 //! done, what was refused, and who could not sign in.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 
@@ -27,7 +27,9 @@ fn a_request_has_one_id_here_and_there() {
     let sandbox = Sandbox::new("audited");
     let _read = ok(&mut sandbox.kubectl(Way::Hawser, &["get", "pod", "p", "-o", "name"]));
     let here = find("the get", |event| {
-        event["objectRef"]["namespace"] == sandbox.namespace.as_str() && event["verb"] == "get" && event["stage"] == "ResponseComplete"
+        event["objectRef"]["namespace"] == sandbox.namespace.as_str()
+            && event["verb"] == "get"
+            && event["stage"] == "ResponseComplete"
     });
     let event = &here[0];
     assert_eq!((&event["kind"], &event["apiVersion"]), (&"Event".into(), &"audit.k8s.io/v1".into()));
@@ -35,11 +37,15 @@ fn a_request_has_one_id_here_and_there() {
     assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "allow");
     assert_eq!(event["objectRef"]["name"], "p");
     let id = event["auditID"].as_str().unwrap();
-    let log = up().cluster().direct_kubeconfig.parent().unwrap().join("audit.log");
+    let log = up().cluster().direct_kubeconfig.parent().unwrap().join("log/audit.jsonl");
     let mut there = Vec::new();
     until("the cluster's own event", Duration::from_secs(10), || {
         let text = std::fs::read_to_string(&log).unwrap();
-        there = text.lines().filter(|line| line.contains(id)).filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
+        there = text
+            .lines()
+            .filter(|line| line.contains(id))
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .collect();
         !there.is_empty()
     });
     let there = there.iter().find(|event| event["stage"] == "ResponseComplete").unwrap();
@@ -47,7 +53,10 @@ fn a_request_has_one_id_here_and_there() {
         assert_eq!(event[field], there[field], "{field}");
     }
     assert_eq!(there["user"]["username"], "system:serviceaccount:hawser-system:hawser-agent");
-    assert_eq!(there["impersonatedUser"]["username"], format!("hawser:{}", event["user"]["username"].as_str().unwrap()));
+    assert_eq!(
+        there["impersonatedUser"]["username"],
+        format!("hawser:{}", event["user"]["username"].as_str().unwrap())
+    );
 }
 
 #[test]
@@ -55,7 +64,8 @@ fn an_exec_has_a_start_and_an_end() {
     let sandbox = Sandbox::new("audited-exec");
     let _done = ok(&mut sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "echo", "hi"]));
     let of_exec = |event: &Value| {
-        event["objectRef"]["namespace"] == sandbox.namespace.as_str() && event["objectRef"]["subresource"] == "exec"
+        event["objectRef"]["namespace"] == sandbox.namespace.as_str()
+            && event["objectRef"]["subresource"] == "exec"
     };
     let ended = find("the end", |event| of_exec(event) && event["stage"] == "ResponseComplete");
     let started = find("the start", |event| of_exec(event) && event["stage"] == "ResponseStarted");
@@ -67,18 +77,25 @@ fn an_exec_has_a_start_and_an_end() {
 
 #[test]
 fn refusals_and_failed_sign_ins_are_there() {
-    let ran = run(&mut up().kubectl_as(&up().kubeconfig, &["delete", "node", "no-such-node"]));
+    let ran = run(&mut up().kubectl_as(&up().kubeconfig, &["create", "token", "no-such-account"]));
     assert_eq!(ran.code, 1);
-    let refused = find("the refusal", |event| event["objectRef"]["name"] == "no-such-node");
+    let refused = find("the refusal", |event| event["objectRef"]["name"] == "no-such-account");
     assert_eq!(refused[0]["responseStatus"]["code"], 403);
     assert_eq!(refused[0]["responseStatus"]["reason"], "Forbidden");
     assert_eq!(refused[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
 
-    let server = ok(&mut up().kubectl(Way::Hawser, &["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"]));
+    let server = ok(&mut up().kubectl(
+        Way::Hawser,
+        &["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"],
+    ));
     let marker = format!("{server}/api/v1/namespaces/unsigned/pods");
     let _answer = ok(std::process::Command::new("curl").args(["-sSk", &marker]));
-    let failed = find("the failed sign-in", |event| event["requestURI"] == "/api/v1/namespaces/unsigned/pods");
+    let failed =
+        find("the failed sign-in", |event| event["requestURI"] == "/api/v1/namespaces/unsigned/pods");
     assert_eq!(failed.len(), 1);
-    assert_eq!((&failed[0]["stage"], &failed[0]["user"]), (&"ResponseStarted".into(), &serde_json::json!({})));
+    assert_eq!(
+        (&failed[0]["stage"], &failed[0]["user"]),
+        (&"ResponseStarted".into(), &serde_json::json!({}))
+    );
     assert_eq!(failed[0]["responseStatus"]["code"], 401);
 }

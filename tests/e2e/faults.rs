@@ -1,6 +1,6 @@
 //! What breaks between client and cluster is not seen where it need not be, and told truthfully where it must: reads go
 //! on, writes are never doubled, watches resume without an error, a cut session does not look like a success.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -59,7 +59,10 @@ fn a_killed_agent() {
             let mut unsure = 0;
             let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: w-}\n";
             while !done.load(Ordering::Relaxed) {
-                let ran = hawser_tests::run_with(&mut sandbox.kubectl(Way::Hawser, &["create", "-f", "-"]), map.as_bytes());
+                let ran = hawser_tests::run_with(
+                    &mut sandbox.kubectl(Way::Hawser, &["create", "-f", "-"]),
+                    map.as_bytes(),
+                );
                 match ran.code {
                     0 => acknowledged += 1,
                     _ => unsure += 1,
@@ -85,7 +88,8 @@ fn a_killed_agent() {
     let mut watched = watched;
     watched.kill().unwrap();
     let output = watched.wait_with_output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.to_lowercase().contains("error"), "{text}");
     whole_again();
 }
@@ -95,7 +99,8 @@ fn a_session_cut_with_its_agent_is_no_success() {
     whole_again();
     let sandbox = Sandbox::new("cut-session");
     for spdy in [false, true] {
-        let mut command = sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "sh", "-c", "echo begun; sleep 60; exit 3"]);
+        let mut command =
+            sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "sh", "-c", "echo begun; sleep 60; exit 3"]);
         if spdy {
             command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
         }
@@ -104,7 +109,8 @@ fn a_session_cut_with_its_agent_is_no_success() {
         let _read = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "begun\n");
         for agent in agents() {
-            let args = ["-n", "hawser-system", "delete", &agent, "--grace-period=0", "--force", "--wait=false"];
+            let args =
+                ["-n", "hawser-system", "delete", &agent, "--grace-period=0", "--force", "--wait=false"];
             let _killed = run(&mut up().kubectl(Way::Direct, &args));
         }
         let output = child.wait_with_output().unwrap();
@@ -124,7 +130,15 @@ fn a_cluster_that_is_not_connected_says_so() {
     let policy = "apiVersion: access.hawser.dev/v1\nkind: AccessPolicy\nmetadata: {name: t-absent, namespace: hawser-system}\n\
                   spec: {effect: Allow, subjects: {users: [absent@example.com]}, clusters: {names: [t-absent]}, roles: [view]}\n";
     let _allowed = ok_with(&mut up().hawser(&["apply", "-f", "-"]), policy);
-    let args = ["kubeconfig", "absent@example.com", "--local", "--cluster", "t-absent", "--output", file.to_str().unwrap()];
+    let args = [
+        "kubeconfig",
+        "absent@example.com",
+        "--local",
+        "--cluster",
+        "t-absent",
+        "--output",
+        file.to_str().unwrap(),
+    ];
     let _made = ok(&mut up().hawser(&args));
     thread::sleep(Duration::from_millis(500));
     let ran = run(&mut up().kubectl_as(&file, &["get", "--raw", "/api/v1/namespaces"]));

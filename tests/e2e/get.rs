@@ -1,12 +1,12 @@
 //! An unmodified kubectl prints through Hawser what it prints directly, with the same exit code.
-#![expect(missing_docs, reason = "a test")]
 
 use hawser_tests::{Sandbox, Way, ok, ok_with, run, up};
 
 /// Both ways, byte for byte.
 fn same(args: &[&str]) {
     let up = up();
-    let (direct, through) = (run(&mut up.kubectl(Way::Direct, args)), run(&mut up.kubectl(Way::Hawser, args)));
+    let (direct, through) =
+        (run(&mut up.kubectl(Way::Direct, args)), run(&mut up.kubectl(Way::Hawser, args)));
     assert_eq!(direct, through, "kubectl {args:?}");
 }
 
@@ -43,27 +43,45 @@ fn writing() {
     let through = |args: &[&str], input: &str| ok_with(&mut sandbox.kubectl(Way::Hawser, args), input);
     assert_eq!(through(&["apply", "-f", "-"], &map("one")), "configmap/m created\n");
     assert_eq!(through(&["apply", "-f", "-"], &map("one")), "configmap/m unchanged\n");
-    assert_eq!(through(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &map("two")), "configmap/m serverside-applied\n");
+    assert_eq!(
+        through(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &map("two")),
+        "configmap/m serverside-applied\n"
+    );
     let data = ["get", "configmap", "m", "-o", "jsonpath={.data.key}"];
     assert_eq!(ok(&mut sandbox.kubectl(Way::Direct, &data)), "two");
-    let patch = ["patch", "configmap", "m", "--type=json", "-p", r#"[{"op":"replace","path":"/data/key","value":"three"}]"#];
+    let patch = [
+        "patch",
+        "configmap",
+        "m",
+        "--type=json",
+        "-p",
+        r#"[{"op":"replace","path":"/data/key","value":"three"}]"#,
+    ];
     assert_eq!(through(&patch, ""), "configmap/m patched\n");
     assert_eq!(ok(&mut sandbox.kubectl(Way::Direct, &data)), "three");
-    assert_eq!(through(&["delete", "configmap", "m"], ""), format!("configmap \"m\" deleted from {} namespace\n", sandbox.namespace));
+    assert_eq!(
+        through(&["delete", "configmap", "m"], ""),
+        format!("configmap \"m\" deleted from {} namespace\n", sandbox.namespace)
+    );
 }
 
 #[test]
 fn bodies_up_to_the_api_servers_own_limit() {
     let sandbox = Sandbox::new("bodies");
     let map = |bytes: usize| {
-        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{key: \"{}\"}}\n", "x".repeat(bytes))
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{key: \"{}\"}}\n",
+            "x".repeat(bytes)
+        )
     };
     let create = ["create", "-f", "-"];
     let made = hawser_tests::run_with(&mut sandbox.kubectl(Way::Hawser, &create), map(900_000).as_bytes());
     assert_eq!(made.code, 0, "{made:?}");
     for bytes in [2_900_000, 3_300_000] {
-        let direct = hawser_tests::run_with(&mut sandbox.kubectl(Way::Direct, &create), map(bytes).as_bytes());
-        let through = hawser_tests::run_with(&mut sandbox.kubectl(Way::Hawser, &create), map(bytes).as_bytes());
+        let direct =
+            hawser_tests::run_with(&mut sandbox.kubectl(Way::Direct, &create), map(bytes).as_bytes());
+        let through =
+            hawser_tests::run_with(&mut sandbox.kubectl(Way::Hawser, &create), map(bytes).as_bytes());
         assert_eq!(direct, through, "{bytes} bytes");
         assert_ne!(direct.code, 0);
     }

@@ -1,6 +1,5 @@
 //! exec, attach, cp, port-forward and logs work through Hawser as directly, over WebSocket and over SPDY: output, exit
 //! codes, end of input, every last byte.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -37,7 +36,10 @@ fn exec_gives_output_and_exit_code() {
     });
     both(&sandbox, &["exec", "no-such-pod", "--", "true"], |command| {
         let ran = run(command);
-        assert_eq!((ran.code, ran.stderr.as_str()), (1, "Error from server (NotFound): pods \"no-such-pod\" not found\n"));
+        assert_eq!(
+            (ran.code, ran.stderr.as_str()),
+            (1, "Error from server (NotFound): pods \"no-such-pod\" not found\n")
+        );
     });
 }
 
@@ -78,9 +80,13 @@ fn cp_both_ways() {
 #[test]
 fn attach_sees_what_the_container_says() {
     let sandbox = Sandbox::new("attach");
-    let pod = sandbox.pod("talker").replace("echo started; exec sleep 100000", "while :; do echo tick; sleep 0.2; done");
+    let pod = sandbox
+        .pod("talker")
+        .replace("echo started; exec sleep 100000", "while :; do echo tick; sleep 0.2; done");
     let _made = hawser_tests::ok_with(&mut sandbox.kubectl(Way::Direct, &["apply", "-f", "-"]), &pod);
-    let _ready = ok(&mut sandbox.kubectl(Way::Direct, &["wait", "pod/talker", "--for=condition=Ready", "--timeout=60s"]));
+    let _ready =
+        ok(&mut sandbox
+            .kubectl(Way::Direct, &["wait", "pod/talker", "--for=condition=Ready", "--timeout=60s"]));
     both(&sandbox, &["attach", "talker"], |command| {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -95,8 +101,12 @@ fn attach_sees_what_the_container_says() {
 fn logs_and_follow() {
     let sandbox = Sandbox::new("logs");
     assert_eq!(ok(&mut sandbox.kubectl(Way::Hawser, &["logs", "p"])), "started\n");
-    let mut child =
-        sandbox.kubectl(Way::Hawser, &["logs", "-f", "p"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = sandbox
+        .kubectl(Way::Hawser, &["logs", "-f", "p"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "started");
     child.kill().unwrap();
@@ -109,7 +119,8 @@ fn port_forward_carries_connections() {
     let server = "mkdir -p /tmp/www; echo hello > /tmp/www/index.html; busybox httpd -f -p 8080 -h /tmp/www";
     let pod = sandbox.pod("web").replace("echo started; exec sleep 100000", server);
     let _made = hawser_tests::ok_with(&mut sandbox.kubectl(Way::Direct, &["apply", "-f", "-"]), &pod);
-    let _ready = ok(&mut sandbox.kubectl(Way::Direct, &["wait", "pod/web", "--for=condition=Ready", "--timeout=60s"]));
+    let _ready =
+        ok(&mut sandbox.kubectl(Way::Direct, &["wait", "pod/web", "--for=condition=Ready", "--timeout=60s"]));
     both(&sandbox, &["port-forward", "pod/web", ":8080"], |command| {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();

@@ -1,6 +1,11 @@
 //! What the end-to-end tests share: the running `up` (real cluster, edge, agent), kubectl through Hawser and kubectl
 //! directly, and pods to work on.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test that cannot go on fails here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on fails here"
+)]
 
 use std::{
     io::Write as _,
@@ -12,6 +17,8 @@ use std::{
 };
 
 use serde::Deserialize;
+
+pub mod same;
 
 /// The last line of `cargo xtask up --json`.
 #[derive(Deserialize)]
@@ -131,6 +138,15 @@ impl Up {
     }
 }
 
+/// A program beside those of `up`, made on first use by `cargo xtask program NAME`.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    PathBuf::from(
+        ok(Command::new("cargo").current_dir(repository).args(["xtask", "program", name])).trim_end(),
+    )
+}
+
 /// Runs a command to its end.
 #[must_use]
 pub fn run(command: &mut Command) -> Ran {
@@ -199,13 +215,15 @@ impl Sandbox {
     pub fn new(name: &str) -> Self {
         let up = up();
         let namespace = format!("t-{name}");
-        let _gone = run(&mut up.kubectl(Way::Direct, &["delete", "namespace", &namespace, "--ignore-not-found"]));
+        let _gone =
+            run(&mut up.kubectl(Way::Direct, &["delete", "namespace", &namespace, "--ignore-not-found"]));
         let _made = ok(&mut up.kubectl(Way::Direct, &["create", "namespace", &namespace]));
         let sandbox = Self { namespace };
         let _made = ok_with(&mut up.kubectl(Way::Direct, &["apply", "-f", "-"]), &sandbox.pod("p"));
         let namespace = sandbox.namespace.as_str();
         until("default service account", Duration::from_secs(30), || {
-            run(&mut up.kubectl(Way::Direct, &["-n", namespace, "get", "serviceaccount", "default"])).code == 0
+            run(&mut up.kubectl(Way::Direct, &["-n", namespace, "get", "serviceaccount", "default"])).code
+                == 0
         });
         let ready = ["-n", namespace, "wait", "pod/p", "--for=condition=Ready", "--timeout=60s"];
         let _ready = ok(&mut up.kubectl(Way::Direct, &ready));

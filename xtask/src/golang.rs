@@ -1,5 +1,5 @@
 //! Programs built from Go modules, cached by content: the Kubernetes components (one multi-call
-//! binary) and Helm.
+//! binary), Helm, and an aggregated API server.
 //!
 //! The key covers sources, versions, linker flags and Go itself, so a program in the cache is never
 //! stale. One build at a time: two would only slow each other down.
@@ -80,6 +80,19 @@ pub(crate) fn helm(major: u32) -> Result<PathBuf> {
         std::os::unix::fs::symlink(if major == 3 { "helm3" } else { "helm4" }, &link)?;
     }
     Ok(link)
+}
+
+/// Returns the aggregated API server of the tests, built on first use.
+pub(crate) fn metrics_api() -> Result<PathBuf> {
+    let dir = build(&Build {
+        name: "metrics-api",
+        version: "1",
+        source: &repository().join("tests/cluster/metrics"),
+        package: ".",
+        flags: "",
+        minutes: "less than 2",
+    })?;
+    Ok(dir.join("metrics-api"))
 }
 
 struct Build<'a> {

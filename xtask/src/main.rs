@@ -1,4 +1,4 @@
-//! Developer commands of Hawser: `cargo xtask up | down | test | tidy | cluster`.
+//! Developer commands of Hawser: `cargo xtask up | down | test | bench | tidy | cluster`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool: output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "a composition root: reads the clock and the environment")]
 
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod cluster;
 mod command;
 mod down;
@@ -16,6 +17,7 @@ mod hawser;
 mod interrupt;
 mod packages;
 mod process;
+mod programs;
 mod progress;
 mod state;
 mod test;
@@ -43,6 +45,14 @@ enum Command {
     Down(StateOption),
     /// Run the tests; the last line says `N passed, N failed, N skipped`
     Test(test::Options),
+    /// Print the path of a program that tests use, made on first use
+    Program {
+        /// Which one
+        name: programs::Program,
+    },
+    /// Measure Hawser beside what people would use in its place
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check layers, documents and names, and report the longest files
     Tidy,
     /// The bare test cluster, without Hawser
@@ -101,6 +111,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up { options, then } => up::up(&options, &then)?,
         Command::Test(options) => return Ok(exit_code(test::test(&options)?)),
+        Command::Program { name } => println!("{}", name.path()?.display()),
+        Command::Bench(bench) => bench::bench(&bench)?,
         Command::Tidy => return Ok(exit_code(tidy::tidy()?)),
         Command::Down(option) | Command::Cluster(ClusterCommand::Down(option)) => {
             down::down(&option.open()?)?

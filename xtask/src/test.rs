@@ -16,7 +16,7 @@ use crate::down::down;
 use crate::hawser::cargo;
 use crate::progress::{heading, note, seconds};
 use crate::state::{State, cache, hex, repository};
-use crate::{interrupt, tidy, up};
+use crate::{interrupt, programs, tidy, up};
 
 mod stage;
 
@@ -165,6 +165,7 @@ fn end_to_end(tier: Tier) -> Result<Counts> {
 
 fn start_and_test(state: &State, tier: Tier) -> Result<Counts> {
     let running = up::start(&up::Options::plain(state), state)?;
+    programs::prepare()?;
     let described = state.dir.join("up.json");
     fs::write(&described, serde_json::to_vec(&running)?)?;
     Stage::EndToEnd.count(

@@ -55,12 +55,23 @@ impl ApiServer {
         token: TokenFile,
     ) -> Result<Rc<Self>, rustls_pki_types::InvalidDnsNameError> {
         let name = ServerName::try_from(host.to_owned())?;
-        Ok(Rc::new(Self { host: host.to_owned(), port, name, tls: Arc::new(tls), token, pool: Pool::default() }))
+        Ok(Rc::new(Self {
+            host: host.to_owned(),
+            port,
+            name,
+            tls: Arc::new(tls),
+            token,
+            pool: Pool::default(),
+        }))
     }
 
     /// The `Host` and `:authority` of requests.
     pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// The agent's own bearer token, as a header.

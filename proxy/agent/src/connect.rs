@@ -94,11 +94,19 @@ pub async fn run(
 /// Holds one link to one edge, again and again.
 async fn keep(agent: Rc<Agent>, edge: String, class: Class, scope: Scope) {
     let mut wait = RETRY_FIRST;
+    let mut failures = 0_u32;
     while !scope.is_cancelled() {
         let began = agent.clock.now();
         match hold(&agent, &edge, class, &scope).await {
             Ok(lost) => tracing::info!(edge, ?class, reason = %lost, "link down"),
-            Err(error) => tracing::warn!(?class, %error, "no link"),
+            Err(error) => {
+                tracing::warn!(?class, %error, "no link");
+                failures += 1;
+                // It may be the certificate that the edge does not take (its authority was replaced).
+                if failures.is_multiple_of(DISTRUST_AFTER) {
+                    *agent.identity.borrow_mut() = None;
+                }
+            }
         }
         // A link that held for a while was a good one: the next is tried at once.
         let held = agent.clock.now().duration_since(began);
@@ -112,46 +120,19 @@ async fn keep(agent: Rc<Agent>, edge: String, class: Class, scope: Scope) {
 
 /// One link, from dialling to its end.
 async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Result<LinkLost, AgentError> {
-    let key = identity(agent, edge).await?;
-    let connection = connect(agent, edge, Some(key), ALPN_LINK).await.inspect_err(|error| {
-        // A certificate the edge does not take is of no use for the next attempt either.
-        if matches!(error, AgentError::Link { .. }) {
-            *agent.identity.borrow_mut() = None;
-        }
-    })?;
-    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
-    let TunnelStream { mut send, mut recv } = connection
-        .open()
-        .await
-        .map_err(|source| AgentError::Link { edge: edge.to_owned(), source })?;
-    let mut status = agent.status.clone();
-    let now = status.borrow_and_update().clone();
-    let hello = HelloV1 {
-        cluster: agent.config.cluster.clone(),
-        replica: agent.config.replica.clone(),
-        agent_version: now.agent_version,
-        kubernetes_version: now.kubernetes_version,
-        nodes: now.nodes,
-        problems: now.problems,
-        class,
-        capabilities: Vec::new(),
-        extensions: Vec::new(),
+    let set_up = tokio::time::timeout(SET_UP_WAIT, set_up(agent, edge, class));
+    let (connection, TunnelStream { mut send, mut recv }, mut status) = tokio::select! {
+        set_up = set_up => set_up.map_err(|_elapsed| AgentError::Silent { edge: edge.to_owned() })??,
+        reason = scope.cancelled() => return Ok(LinkLost::ClosedHere(reason)),
     };
-    send.send_control(&Control::Hello(hello)).await.map_err(stream)?;
-    match recv.recv_control().await.map_err(stream)? {
-        Some(Control::Welcome(welcome)) => tracing::info!(edge, edge_id = welcome.edge_id, ?class, "link up"),
-        other => {
-            let message = format!("no welcome but {other:?}");
-            return Err(AgentError::Refused { edge: edge.to_owned(), message });
-        }
-    }
+    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
     let _up = Up::enter(agent, class);
     let mut exchanges = JoinSet::new();
-    let mut draining = false;
+    let mut drain: Option<Drain> = None;
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Ok(stream) if draining => stream.refuse(),
+                Ok(stream) if drain.is_some() => stream.refuse(),
                 Ok(stream) => {
                     exchanges.spawn_local(serve::serve(Rc::clone(agent), stream));
                 }
@@ -169,20 +150,71 @@ async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Res
                     return Ok(connection.closed().await);
                 }
             },
-            _reason = scope.cancelled(), if !draining => {
-                draining = true;
+            _reason = scope.cancelled(), if drain.is_none() => {
+                let now = tokio::time::Instant::now();
+                drain = Some(Drain { quiet: now + DRAIN_QUIET, until: now + agent.config.drain_timeout });
                 send.send_control(&Control::Drain(DrainV1 {})).await.map_err(stream)?;
             },
-            () = tokio::time::sleep(agent.config.drain_timeout), if draining => {
+            () = sleep_until(drain.as_ref().map(|drain| drain.quiet)), if exchanges.is_empty() => {
+                connection.close(CloseReason::Drain);
+                return Ok(connection.closed().await);
+            }
+            () = sleep_until(drain.as_ref().map(|drain| drain.until)) => {
                 connection.close(CloseReason::Drain);
                 return Ok(connection.closed().await);
             }
         }
-        if draining && exchanges.is_empty() {
-            connection.close(CloseReason::Drain);
-            return Ok(connection.closed().await);
+    }
+}
+
+/// When a draining link is closed.
+struct Drain {
+    /// With nothing running, not before this: the edge may have opened streams before it learned of the drain.
+    quiet: tokio::time::Instant,
+    /// Whatever runs.
+    until: tokio::time::Instant,
+}
+
+async fn sleep_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Certificate, connection, hello and welcome.
+async fn set_up(
+    agent: &Rc<Agent>,
+    edge: &str,
+    class: Class,
+) -> Result<(Connection, TunnelStream, watch::Receiver<StatusV1>), AgentError> {
+    let key = identity(agent, edge).await?;
+    let connection = connect(agent, edge, Some(key), ALPN_LINK).await?;
+    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
+    let mut control =
+        connection.open().await.map_err(|source| AgentError::Link { edge: edge.to_owned(), source })?;
+    let mut status = agent.status.clone();
+    let now = status.borrow_and_update().clone();
+    let hello = HelloV1 {
+        cluster: agent.config.cluster.clone(),
+        replica: agent.config.replica.clone(),
+        agent_version: now.agent_version,
+        kubernetes_version: now.kubernetes_version,
+        nodes: now.nodes,
+        problems: now.problems,
+        class,
+        capabilities: Vec::new(),
+        extensions: Vec::new(),
+    };
+    control.send.send_control(&Control::Hello(hello)).await.map_err(stream)?;
+    match control.recv.recv_control().await.map_err(stream)? {
+        Some(Control::Welcome(welcome)) => tracing::info!(edge, edge_id = welcome.edge_id, ?class, "link up"),
+        other => {
+            let message = format!("no welcome but {other:?}");
+            return Err(AgentError::Refused { edge: edge.to_owned(), message });
         }
     }
+    Ok((connection, control, status))
 }
 
 /// The certificate to show, enrolling where there is none that lasts.
@@ -206,7 +238,10 @@ async fn enrol(agent: &Rc<Agent>, edge: &str) -> Result<Arc<CertifiedKey>, Agent
     let config = &agent.config;
     let proof = facts::proof(&agent.server, &*agent.clock).await.map_err(AgentError::Cluster)?;
     let token = TokenFile::new(config.identity_token.clone()).text().map_err(|error| {
-        AgentError::Cluster(format!("the identity token {} cannot be read: {error}", config.identity_token.display()))
+        AgentError::Cluster(format!(
+            "the identity token {} cannot be read: {error}",
+            config.identity_token.display()
+        ))
     })?;
     let key = AgentKey::generate()?;
     let question = EnrollV1 {
@@ -283,7 +318,7 @@ impl Drop for Up<'_> {
 
 /// Up to half as long again, so that the agents of a fleet do not come back in step.
 fn jittered(wait: Duration, noise: Duration) -> Duration {
-    wait + wait / 200 * (noise.subsec_nanos() / 1_000 % 100)
+    wait + wait / 200 * (noise.subsec_micros() % 100)
 }
 
 /// Name in the certificate that edges show to agents, whatever their address is.
@@ -292,6 +327,12 @@ pub const LINK_NAME: &str = "link.hawser.internal";
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait between two attempts.
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// How long everything before a link is in service may take.
+const SET_UP_WAIT: Duration = Duration::from_secs(20);
+/// A draining link without exchanges stays open so long, to refuse what is on its way.
+const DRAIN_QUIET: Duration = Duration::from_secs(1);
+/// After so many failed attempts in a row a new certificate is asked for.
+const DISTRUST_AFTER: u32 = 5;
 /// How long a certificate is used for new connections: less than the hour it lives.
 const CERTIFICATE_SHOWN: Duration = Duration::from_secs(40 * 60);
 /// Bodies kept for repetition, all exchanges together.

@@ -1,7 +1,12 @@
 //! The ServiceAccount files a pod lives on. kubelet rotates them; they are read again within a minute, and at once when
 //! the API server refused what was read last.
 
-use std::{cell::RefCell, io, path::PathBuf, time::{Duration, Instant}};
+use std::{
+    cell::RefCell,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use http::HeaderValue;
 
@@ -76,6 +81,10 @@ mod tests {
         file.forget();
         assert_eq!(file.authorization(start + REREAD).unwrap(), "Bearer three");
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(file.authorization(start + REREAD * 3).unwrap(), "Bearer three", "the last good value is kept");
+        assert_eq!(
+            file.authorization(start + REREAD * 3).unwrap(),
+            "Bearer three",
+            "the last good value is kept"
+        );
     }
 }

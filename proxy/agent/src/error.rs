@@ -14,7 +14,9 @@ pub enum AgentError {
         source: std::io::Error,
     },
     /// No answer over UDP.
-    #[error("{edge}: {source}; if nothing answers, UDP to {edge} is blocked on the way or no edge listens there")]
+    #[error(
+        "{edge}: {source}; if nothing answers, UDP to {edge} is blocked on the way or no edge listens there"
+    )]
     Link {
         /// The edge.
         edge: String,
@@ -28,6 +30,12 @@ pub enum AgentError {
         edge: String,
         /// What went wrong.
         source: StreamError,
+    },
+    /// The edge does not go on.
+    #[error("{edge}: connected, but no answer")]
+    Silent {
+        /// The edge.
+        edge: String,
     },
     /// The edge refuses this agent.
     #[error("{edge} refuses this agent: {message}")]

@@ -30,7 +30,11 @@ pub(crate) async fn proof(server: &Rc<ApiServer>, clock: &dyn Clock) -> Result<C
 }
 
 /// Looks at the cluster again and again; the newest state is in the channel.
-pub(crate) async fn observe(server: Rc<ApiServer>, clock: std::sync::Arc<dyn Clock>, out: watch::Sender<StatusV1>) {
+pub(crate) async fn observe(
+    server: Rc<ApiServer>,
+    clock: std::sync::Arc<dyn Clock>,
+    out: watch::Sender<StatusV1>,
+) {
     loop {
         let status = look(&server, &*clock).await;
         let healthy = status.problems.is_empty();

@@ -10,7 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 ///
 /// # Errors
 /// A 403 or 400 that names what was wrong; nothing was sent.
-pub(crate) fn headers(request: &RequestV1, user_prefix: &str, authorization: HeaderValue) -> Result<HeaderMap, Status> {
+pub(crate) fn headers(
+    request: &RequestV1,
+    user_prefix: &str,
+    authorization: HeaderValue,
+) -> Result<HeaderMap, Status> {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + IDENTITY_HEADERS);
     for (name, value) in &request.headers {
         let malformed = || Status::bad_request(format!("header {name:?} cannot be sent on"));
@@ -32,7 +36,10 @@ pub(crate) fn headers(request: &RequestV1, user_prefix: &str, authorization: Hea
 
 fn judge(identity: &Identity, user_prefix: &str) -> Result<(), Status> {
     let reserved = |name: &str| name.starts_with("system:");
-    if reserved(&identity.user) || !identity.user.starts_with(user_prefix) || identity.user.len() == user_prefix.len() {
+    if reserved(&identity.user)
+        || !identity.user.starts_with(user_prefix)
+        || identity.user.len() == user_prefix.len()
+    {
         return Err(refused(&format!("user {:?} does not begin with {user_prefix:?}", identity.user)));
     }
     match identity.groups.iter().find(|group| reserved(group)) {
@@ -64,7 +71,10 @@ mod tests {
             exchange: [0; 16],
             method: "GET".to_owned(),
             target: "/api/v1/pods".to_owned(),
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+                .collect(),
             user: user.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             extra: Vec::new(),
@@ -102,7 +112,8 @@ mod tests {
     #[test]
     fn the_agents_token_replaces_whatever_came() {
         let token = HeaderValue::from_static("Bearer agent");
-        let sent = headers(&request("hawser:alice", &["g"], &[("authorization", "Bearer user")]), "hawser:", token);
+        let sent =
+            headers(&request("hawser:alice", &["g"], &[("authorization", "Bearer user")]), "hawser:", token);
         let sent = sent.unwrap();
         assert_eq!(sent.get_all("authorization").iter().collect::<Vec<_>>(), ["Bearer agent"]);
         assert_eq!(sent["impersonate-user"], "hawser:alice");

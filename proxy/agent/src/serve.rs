@@ -25,7 +25,7 @@ pub(crate) async fn serve(agent: Rc<Agent>, stream: TunnelStream) {
         Err(error) => return tracing::debug!(%error, "a stream without a request"),
     };
     agent.metrics.exchanges.inc();
-    agent.metrics.live_exchanges.inc();
+    let _live = Live::enter(&agent);
     let exchange = uuid::Uuid::from_bytes(request.exchange);
     tracing::debug!(%exchange, user = request.user, method = request.method, target = request.target, "exchange");
     match headers(&agent, &request) {
@@ -33,11 +33,35 @@ pub(crate) async fn serve(agent: Rc<Agent>, stream: TunnelStream) {
         Ok(headers) => request::serve(&agent, &request, headers, send, recv).await,
         Err((code, message)) => failed(&mut send, code, message, false).await,
     }
-    agent.metrics.live_exchanges.dec();
+}
+
+/// Waits until the edge has what was sent: an agent that drains closes its links when nothing runs any more, and what is
+/// still on its way then is lost.
+async fn delivered(send: &SendHalf) {
+    if tokio::time::timeout(DELIVERY_WAIT, send.stopped()).await.is_err() {
+        tracing::debug!("the edge has not confirmed the end of an answer");
+    }
+}
+
+/// Counts a live exchange, until dropped.
+struct Live<'a>(&'a Agent);
+
+impl<'a> Live<'a> {
+    fn enter(agent: &'a Agent) -> Self {
+        agent.metrics.live_exchanges.inc();
+        Self(agent)
+    }
+}
+
+impl Drop for Live<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.live_exchanges.dec();
+    }
 }
 
 fn headers(agent: &Agent, request: &RequestV1) -> Result<http::HeaderMap, (u16, String)> {
-    let authorization = agent.server.authorization(&*agent.clock).map_err(|error| (503, error.to_string()))?;
+    let authorization =
+        agent.server.authorization(&*agent.clock).map_err(|error| (503, error.to_string()))?;
     identity::headers(request, &agent.config.user_prefix, authorization)
         .map_err(|status| (status.code, status.message))
 }
@@ -54,10 +78,16 @@ async fn refused(send: &mut SendHalf, code: u16, message: String) {
 
 async fn reply(send: &mut SendHalf, reply: &ReplyV1) {
     match send.send_reply(reply).await {
-        Ok(()) => send.finish(),
+        Ok(()) => {
+            send.finish();
+            delivered(send).await;
+        }
         Err(error) => {
             tracing::debug!(%error, "the edge did not take the answer");
             send.reset(&CloseReason::LinkLost);
         }
     }
 }
+
+/// How long the end of an answer may take to be confirmed.
+const DELIVERY_WAIT: std::time::Duration = std::time::Duration::from_secs(5);

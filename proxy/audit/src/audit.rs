@@ -22,6 +22,26 @@ mod tests;
 #[derive(Clone)]
 pub struct Audit(Arc<Inner>);
 
+/// Room for one event, kept until it comes.
+pub struct Slot {
+    /// None under [`OnFull::Count`] when there was no room.
+    permit: Option<OwnedPermit<Item>>,
+    audit: Audit,
+}
+
+impl Slot {
+    /// Hands over the event the slot was kept for.
+    pub fn record(self, event: Event) {
+        match self.permit {
+            Some(permit) => {
+                permit.send(Item::Event(Box::new(event)));
+            }
+            // Perhaps there is room by now; if not, it is counted.
+            None => drop(self.audit.record(event)),
+        }
+    }
+}
+
 struct Inner {
     queue: mpsc::Sender<Item>,
     shared: Arc<Shared>,
@@ -67,6 +87,28 @@ impl Audit {
             reserve: config.queue_max / RESERVE_DIVISOR,
             closer: Mutex::new(Some(Closer { slot, thread })),
         })))
+    }
+
+    /// Lets a request in: the slot is kept for its last event, however long it runs.
+    ///
+    /// # Errors
+    /// [`Full`] under [`OnFull::Refuse`] when [`Audit::ready`] says no.
+    pub fn admit(&self) -> Result<Slot, Full> {
+        let permit = if self.ready() { self.0.queue.clone().try_reserve_owned().ok() } else { None };
+        if permit.is_none() && self.0.on_full == OnFull::Refuse {
+            return Err(Full);
+        }
+        Ok(Slot { permit, audit: self.clone() })
+    }
+
+    /// Hands over an event of somebody who was not let in: it is the first to go when the queue is half full, so that
+    /// strangers cannot push out the events of others. What is lost is counted.
+    pub fn record_stranger(&self, event: Event) {
+        if self.0.queue.capacity() > self.0.queue.max_capacity() / 2 {
+            self.record(event).ok(); // counted there
+        } else {
+            self.0.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Hands an event to the writer. Events of one caller stay in order.

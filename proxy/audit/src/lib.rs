@@ -18,7 +18,7 @@ mod log_file;
 mod metrics;
 mod writer;
 
-pub use audit::Audit;
+pub use audit::{Audit, Slot};
 pub use config::{Config, OnFull};
 pub use error::{Full, StartError};
 pub use metrics::Counts;

@@ -1,10 +1,18 @@
 //! Accepts client connections and admits them: the budgets for connections in all and per source come before TLS.
 
-use std::{net::{IpAddr, SocketAddr}, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{tls, worker::{Shared, Worker}};
+use crate::{
+    tls,
+    worker::{Shared, Worker},
+};
 
 /// Accepts until the worker drains.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {

@@ -49,7 +49,9 @@ fn certificate(
             identity.not_after
         )));
     }
-    let Some(entry) = table.credential(&identity.credential) else { return Err(deleted(&identity.credential)) };
+    let Some(entry) = table.credential(&identity.credential) else {
+        return Err(deleted(&identity.credential));
+    };
     if *entry.user != *identity.user {
         return Err(Status::unauthorized(format!(
             "credential {} is not {}'s; ask for a new kubeconfig",
@@ -61,7 +63,8 @@ fn certificate(
 }
 
 fn opaque_token(conn: &Conn, table: &Table, text: &str) -> Result<Subject, Status> {
-    let unknown = || Status::unauthorized("the bearer token is not one of Hawser's; ask for a new kubeconfig");
+    let unknown =
+        || Status::unauthorized("the bearer token is not one of Hawser's; ask for a new kubeconfig");
     let (id, _secret) = token::parse(text).ok_or_else(unknown)?;
     let entry = table.credential(id).ok_or_else(|| deleted(id))?;
     if !entry.token_sha256.as_ref().is_some_and(|hash| token::matches(text, hash)) {
@@ -91,7 +94,8 @@ fn presented_token(headers: &HeaderMap) -> Result<Option<String>, Status> {
     if values.next().is_some() {
         return Err(Status::unauthorized("more than one Authorization header"));
     }
-    let text = value.to_str().map_err(|_not_text| Status::unauthorized("the Authorization header is not text"))?;
+    let text =
+        value.to_str().map_err(|_not_text| Status::unauthorized("the Authorization header is not text"))?;
     let mut words = text.split_ascii_whitespace();
     match (words.next(), words.next()) {
         (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.to_owned())),

@@ -62,6 +62,10 @@ impl Conn {
         }
     }
 
+    pub(crate) fn authenticated(&self) -> bool {
+        self.authenticated.get()
+    }
+
     pub(crate) fn draining(&self) -> bool {
         self.worker.drain.is_cancelled() || self.scope.is_cancelled()
     }

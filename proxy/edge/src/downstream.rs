@@ -4,6 +4,8 @@
 pub(crate) mod http1;
 pub(crate) mod http2;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hawser_tunnel::wire::BodyV1;
 use http::{HeaderMap, Method, StatusCode};
@@ -48,6 +50,14 @@ impl RequestBody<'_> {
         match self {
             Self::Http2(body) => body.chunk().await,
             Self::Http1(body) => body.chunk().await,
+        }
+    }
+
+    /// The body may pause for as long as it likes: it is a stream of its own.
+    pub(crate) fn unhurried(&mut self) {
+        match self {
+            Self::Http2(body) => body.wait = Duration::MAX,
+            Self::Http1(body) => body.wait = Duration::MAX,
         }
     }
 
@@ -111,6 +121,19 @@ impl Responder<'_> {
         match self {
             Self::Http2(responder) => responder.finish(trailers),
             Self::Http1(responder) => responder.finish(trailers).await,
+        }
+    }
+
+    /// Sends a short answer that is there already, without waiting for a client that does not read it.
+    pub(crate) async fn whole(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), ClientError> {
+        match self {
+            Self::Http2(responder) => responder.whole(status, headers, body),
+            Self::Http1(responder) => responder.whole(status, headers, body).await,
         }
     }
 

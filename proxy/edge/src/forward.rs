@@ -20,7 +20,7 @@ async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeE
     let worker = &exchange.conn.worker;
     let links = &worker.shared.links;
     // Upgrades, logs and proxied bodies travel apart from requests that answer in milliseconds.
-    let class = if exchange.attrs.is_bulk() { Class::Bulk } else { Class::General };
+    let class = if exchange.attrs().is_bulk() { Class::Bulk } else { Class::General };
     let other = avoid.and_then(|avoid| links.route_avoiding(exchange.cluster(), class, worker.id, avoid));
     if let Some(link) = other.or_else(|| links.route(exchange.cluster(), class, worker.id)) {
         return Ok(link);
@@ -40,7 +40,12 @@ fn not_connected(exchange: &Exchange) -> EdgeError {
 }
 
 /// The first message of the exchange's stream.
-fn first_message(exchange: &Exchange, request: &Request<'_>, headers: &HeaderMap, upgrade: bool) -> RequestV1 {
+fn first_message(
+    exchange: &Exchange,
+    request: &Request<'_>,
+    headers: &HeaderMap,
+    upgrade: bool,
+) -> RequestV1 {
     let mut fields = fields(headers);
     fields.push(("audit-id".to_owned(), uuid::Uuid::from_bytes(exchange.id).to_string().into_bytes()));
     let source = exchange.conn.peer.ip().to_canonical().to_string();
@@ -55,7 +60,7 @@ fn first_message(exchange: &Exchange, request: &Request<'_>, headers: &HeaderMap
         extra: Vec::new(),
         upgrade,
         body: if upgrade { BodyV1::None } else { request.length },
-        trailers: exchange.attrs.is_proxy() && !upgrade,
+        trailers: exchange.attrs().is_proxy() && !upgrade,
         extensions: Vec::new(),
     }
 }
@@ -75,8 +80,10 @@ fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusC
 
 /// Redirects leave only from below `*/proxy`, where they are the backend's own (CVE-2022-3172).
 fn judge_redirect(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
-    if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs.is_proxy() {
-        return Err(Status::bad_gateway("the cluster answered with a redirect, which is not followed nor passed on"));
+    if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs().is_proxy() {
+        return Err(Status::bad_gateway(
+            "the cluster answered with a redirect, which is not followed nor passed on",
+        ));
     }
     Ok(())
 }

@@ -2,7 +2,12 @@
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::{Histogram, exponential_buckets}},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -69,14 +74,22 @@ impl Metrics {
         );
         edge.register("accept_errors", "Failed accepts", metrics.accept_errors.clone());
         edge.register("failed_handshakes", "TLS handshakes not completed", metrics.failed_handshakes.clone());
-        edge.register("malformed_heads", "Request heads that could not be parsed", metrics.malformed_heads.clone());
+        edge.register(
+            "malformed_heads",
+            "Request heads that could not be parsed",
+            metrics.malformed_heads.clone(),
+        );
         edge.register("live_exchanges", "Exchanges that run now", metrics.live_exchanges.clone());
         edge.register("exchanges", "Exchanges by cluster and outcome", metrics.exchanges.clone());
         edge.register("exchange_seconds", "From head to end of short exchanges", metrics.seconds.clone());
         edge.register("retries", "Exchanges moved to another link", metrics.retries.clone());
         edge.register("cut_sessions", "Upgraded sessions ended by the edge", metrics.cut_sessions.clone());
         edge.register("links", "Connected links of agents", metrics.links.clone());
-        edge.register("refused_links", "Agents' connections that were refused", metrics.refused_links.clone());
+        edge.register(
+            "refused_links",
+            "Agents' connections that were refused",
+            metrics.refused_links.clone(),
+        );
         metrics
     }
 }

@@ -1,43 +1,48 @@
-//! What is remembered of an exchange: counters, and its audit events with the person's own identity.
+//! What is remembered of an exchange: counters, and its audit events with the person's own identity. The record writes
+//! its last event when it is dropped, so that nothing that ran is without one, however it ended.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
+use hawser_audit::Slot;
 use hawser_kube::{
-    audit_event::{ApiVersion, Event, Kind, Level, ObjectRef, ResponseStatus, Stage, UserInfo, cut_user_agent},
+    audit_event::{
+        ApiVersion, Event, Kind, Level, ObjectRef, ResponseStatus, Stage, UserInfo, cut_user_agent,
+    },
     close::CloseReason,
     request_info::RequestAttributes,
     status::Status,
 };
 use hawser_policy::{Permit, Subject};
 use http::header;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
     conn::Conn,
-    downstream::{ClientError, Request},
-    error::EdgeError,
+    downstream::Request,
     metrics::{ExchangeLabels, Outcome},
 };
 
 /// The growing record of one exchange.
 pub(crate) struct Record {
+    conn: Rc<Conn>,
     id: Uuid,
-    received: Timestamp,
     began: Instant,
     event: Event,
+    /// Kept in the audit queue for the last event, once the exchange was let in.
+    slot: Option<Slot>,
     authenticated: bool,
     upgrade: bool,
     long_running: bool,
     started: bool,
     code: u16,
+    cut: Option<CloseReason>,
     bytes_in: u64,
     bytes_out: u64,
-    cluster: Arc<str>,
 }
 
 impl Record {
-    pub(crate) fn open(conn: &Rc<Conn>, request: &Request<'_>) -> Self {
+    /// `attrs` is `None` for a target that cannot be read.
+    pub(crate) fn open(conn: &Rc<Conn>, request: &Request<'_>, attrs: Option<&RequestAttributes>) -> Self {
         let shared = &conn.worker.shared;
         let id = Uuid::new_v4();
         let received = shared.clock.wall();
@@ -49,12 +54,13 @@ impl Record {
             audit_id: id.to_string(),
             stage: Stage::RequestReceived,
             request_uri: request.target.clone(),
-            verb: request.method.as_str().to_ascii_lowercase(),
+            verb: attrs
+                .map_or_else(|| request.method.as_str().to_ascii_lowercase(), |attrs| attrs.verb.clone()),
             user: UserInfo::default(),
             impersonated_user: None,
             source_ips: vec![conn.peer.ip().to_canonical().to_string()],
             user_agent: user_agent.map(cut_user_agent).unwrap_or_default(),
-            object_ref: None,
+            object_ref: attrs.and_then(ObjectRef::of),
             response_status: None,
             request_object: None,
             response_object: None,
@@ -66,20 +72,25 @@ impl Record {
             ]
             .into(),
         };
-        Self {
+        let mut record = Self {
+            conn: Rc::clone(conn),
             id,
-            received,
             began: shared.clock.now(),
             event,
+            slot: None,
             authenticated: false,
             upgrade: request.headers.contains_key(header::UPGRADE),
-            long_running: false,
+            long_running: attrs.is_some_and(RequestAttributes::is_long_running),
             started: false,
             code: 0,
+            cut: None,
             bytes_in: 0,
             bytes_out: 0,
-            cluster: Arc::clone(&conn.host.cluster),
+        };
+        if let Some(attrs) = attrs.filter(|attrs| attrs.policy_verb() != attrs.verb) {
+            record.note("action", attrs.policy_verb().to_owned());
         }
+        record
     }
 
     pub(crate) fn exchange_id(&self) -> [u8; 16] {
@@ -94,24 +105,17 @@ impl Record {
         self.upgrade
     }
 
-    pub(crate) fn attributes(&mut self, attrs: &RequestAttributes) {
-        self.event.verb.clone_from(&attrs.verb);
-        self.event.object_ref = ObjectRef::of(attrs);
-        self.long_running = attrs.is_long_running();
-        if attrs.policy_verb() != attrs.verb {
-            self.note("action", attrs.policy_verb().to_owned());
-        }
-    }
-
-    pub(crate) fn subject(&mut self, conn: &Conn, subject: &Subject) {
+    pub(crate) fn subject(&mut self, subject: &Subject) {
         self.authenticated = true;
-        self.event.user.username = subject.user.to_string();
-        self.event.user.groups.push("system:authenticated".to_owned());
+        let user = &mut self.event.user;
+        user.username = subject.user.to_string();
+        user.groups.push("system:authenticated".to_owned());
+        user.extra.insert(CREDENTIAL_ID.to_owned(), vec![subject.credential.to_string()]);
         self.note("credential", subject.credential.to_string());
-        if conn.worker.config.audit_request_received {
+        if self.conn.worker.config.audit_request_received {
             let mut event = self.event.clone();
             event.annotations.clear();
-            write(conn, event);
+            self.write(event);
         }
     }
 
@@ -119,22 +123,24 @@ impl Record {
         self.decision("forbid", reason);
     }
 
-    pub(crate) fn permit(&mut self, permit: &Permit) {
+    /// The exchange is let in: its last event has a place in the queue from here on.
+    pub(crate) fn permit(&mut self, permit: &Permit, slot: Slot) {
         let policies: Vec<&str> = permit.policies().collect();
         let policies = policies.join(",");
         self.decision("allow", &format!("Hawser: allowed by {policies}"));
         self.note("policy", policies);
+        self.slot = Some(slot);
     }
 
     /// The head of the answer has gone out.
-    pub(crate) fn head(&mut self, conn: &Conn, code: u16) {
+    pub(crate) fn head(&mut self, code: u16) {
         self.code = code;
         if self.long_running && !std::mem::replace(&mut self.started, true) {
             let mut event = self.event.clone();
             event.stage = Stage::ResponseStarted;
-            event.stage_timestamp = conn.worker.shared.clock.wall();
+            event.stage_timestamp = self.conn.worker.shared.clock.wall();
             event.response_status = Some(ResponseStatus::code(code));
-            write(conn, event);
+            self.write(event);
         }
     }
 
@@ -142,6 +148,11 @@ impl Record {
     pub(crate) fn answered(&mut self, status: &Status) {
         self.code = status.code;
         self.event.response_status = Some(ResponseStatus::from(status));
+    }
+
+    /// The exchange ended before its end, for this reason.
+    pub(crate) fn cut(&mut self, reason: CloseReason) {
+        self.cut = Some(reason);
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
@@ -152,27 +163,22 @@ impl Record {
         self.bytes_in += bytes as u64;
     }
 
-    /// The end: the last event, and the counters.
-    pub(crate) fn close(mut self, conn: &Conn, error: Option<&EdgeError>) {
-        let shared = &conn.worker.shared;
-        let cut = match error {
-            None | Some(EdgeError::Answer(_)) => None,
-            Some(EdgeError::Client(ClientError::Gone)) => Some(CloseReason::ClientGone),
-            Some(EdgeError::Client(ClientError::Stalled)) => Some(CloseReason::Timeout),
-            Some(EdgeError::Client(ClientError::Malformed(what))) => Some(CloseReason::BadStream(what.clone().into())),
-            Some(EdgeError::Cut(reason)) => Some(reason.clone()),
-        };
-        shared.metrics.exchanges.get_or_create(&self.labels(cut.is_some())).inc();
+    /// Counts the exchange and completes its last event.
+    fn close(&mut self) -> Event {
+        let shared = &self.conn.worker.shared;
+        shared.metrics.exchanges.get_or_create(&self.labels()).inc();
         if !self.long_running {
             shared.metrics.seconds.observe(shared.clock.now().duration_since(self.began).as_secs_f64());
         }
-        if let Some(reason) = cut {
-            self.note("cut-reason", reason.as_str().to_owned());
+        if let Some(reason) = &self.cut {
+            let reason = reason.as_str().to_owned();
+            self.note("cut-reason", reason);
         }
         self.note("bytes-in", self.bytes_in.to_string());
         self.note("bytes-out", self.bytes_out.to_string());
-        if self.event.response_status.is_none() {
-            self.event.response_status = Some(match self.code {
+        let mut event = self.event.clone();
+        event.response_status = event.response_status.or_else(|| {
+            Some(match self.code {
                 // What the API server writes where nothing was answered (audit.go).
                 0 => ResponseStatus {
                     status: "Success".to_owned(),
@@ -180,28 +186,24 @@ impl Record {
                     ..ResponseStatus::code(200)
                 },
                 code => ResponseStatus::code(code),
-            });
-        }
+            })
+        });
         // A failed sign-in has one event, of this stage, as in the API server's own log.
-        self.event.stage = if self.authenticated { Stage::ResponseComplete } else { Stage::ResponseStarted };
-        self.event.stage_timestamp = shared.clock.wall();
-        tracing::debug!(
-            cluster = %self.cluster, user = %self.event.user.username, verb = %self.event.verb, code = self.code,
-            received = %self.received, "exchange"
-        );
-        write(conn, self.event);
+        event.stage = if self.authenticated { Stage::ResponseComplete } else { Stage::ResponseStarted };
+        event.stage_timestamp = self.conn.worker.shared.clock.wall();
+        event
     }
 
-    fn labels(&self, cut: bool) -> ExchangeLabels {
+    fn labels(&self) -> ExchangeLabels {
         let outcome = match self.code {
-            _ if cut => Outcome::Cut,
+            _ if self.cut.is_some() => Outcome::Cut,
             0..200 => Outcome::Informational,
             200..300 => Outcome::Success,
             300..400 => Outcome::Redirection,
             400..500 => Outcome::ClientError,
             500.. => Outcome::ServerError,
         };
-        ExchangeLabels { cluster: self.cluster.to_string(), outcome }
+        ExchangeLabels { cluster: self.conn.host.cluster.to_string(), outcome }
     }
 
     fn decision(&mut self, decision: &str, reason: &str) {
@@ -213,11 +215,31 @@ impl Record {
     fn note(&mut self, key: &str, value: String) {
         self.event.annotations.insert(format!("hawser.dev/{key}"), value);
     }
-}
 
-/// Hands an event to the audit room. What does not fit is counted there, and `Audit::ready` keeps the next one out.
-fn write(conn: &Conn, event: Event) {
-    if conn.worker.shared.audit.record(event).is_err() {
-        tracing::warn!("an audit event found the queue full");
+    /// An event before the last. What does not fit is counted there.
+    fn write(&self, event: Event) {
+        if self.conn.worker.shared.audit.record(event).is_err() {
+            tracing::warn!("an audit event found the queue full");
+        }
     }
 }
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let mut event = self.close();
+        match self.slot.take() {
+            Some(slot) => slot.record(event),
+            None if self.authenticated => self.write(event),
+            None => {
+                event.request_uri.truncate(STRANGER_URI_BYTES_MAX);
+                self.conn.worker.shared.audit.record_stranger(event);
+            }
+        }
+    }
+}
+
+/// Key in `user.extra`, as the API server writes it.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+/// How much of the target is kept of requests by people who could not sign in. (Targets are ASCII: any cut is a
+/// character's end.)
+const STRANGER_URI_BYTES_MAX: usize = 2048;

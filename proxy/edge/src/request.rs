@@ -2,12 +2,16 @@
 
 use std::rc::Rc;
 
-use hawser_kube::{headers, impersonation, request_info::RequestAttributes, status::Status, upgrade::Upgrade};
+use hawser_kube::{
+    close::CloseReason, headers, impersonation, request_info::RequestAttributes, status::Status,
+    upgrade::Upgrade,
+};
+use http::Method;
 
 use crate::{
     authenticate::authenticate,
     conn::Conn,
-    downstream::{Request, RequestBody, Responder},
+    downstream::{ClientError, Request, RequestBody, Responder},
     error::EdgeError,
     exchange::Exchange,
     forward,
@@ -21,17 +25,17 @@ pub(crate) async fn serve<'a>(
     mut request: Request<'a>,
     mut responder: Responder<'a>,
 ) -> (RequestBody<'a>, Responder<'a>) {
-    let mut record = Record::open(conn, &request);
-    let outcome = try_serve(conn, &mut request, &mut responder, &mut record).await;
-    if let Err(error) = &outcome {
+    let attrs = RequestAttributes::parse(request.method.as_str(), &request.target).map_err(Status::from);
+    let mut record = Record::open(conn, &request, attrs.as_ref().ok());
+    if let Err(error) = try_serve(conn, attrs, &mut request, &mut responder, &mut record).await {
         give_up(conn, error, &mut responder, &mut record).await;
     }
-    record.close(conn, outcome.as_ref().err());
     (request.body, responder)
 }
 
 async fn try_serve(
     conn: &Rc<Conn>,
+    attrs: Result<RequestAttributes, Status>,
     request: &mut Request<'_>,
     responder: &mut Responder<'_>,
     record: &mut Record,
@@ -39,22 +43,21 @@ async fn try_serve(
     same_host(conn, request)?;
     let table = conn.worker.shared.policy.snapshot();
     let subject = authenticate(conn, &table, &request.headers)?;
-    record.subject(conn, &subject);
+    record.subject(&subject);
     conn.admit();
-    let attrs = RequestAttributes::parse(request.method.as_str(), &request.target)
-        .map_err(|bad| Status::bad_request(bad.to_string()))?;
-    record.attributes(&attrs);
+    let attrs = attrs?;
+    expressible(conn, request)?;
     let upgrade = Upgrade::detect(request.method.as_str(), &request.headers, &attrs)?;
     refuse_impersonation(request, &attrs, &subject.user)?;
     let permit = table
         .authorize(&subject, &conn.host.cluster, &attrs, conn.worker.shared.clock.wall())
         .inspect_err(|denial| record.denied(&denial.reason))
         .map_err(|denial| Status::forbidden(&attrs, &subject.user, &denial.reason))?;
-    record.permit(&permit);
+    let slot = conn.worker.shared.audit.admit().map_err(|_full| {
+        Status::service_unavailable("the audit log is full; nothing is let through unrecorded", None)
+    })?;
+    record.permit(&permit, slot);
     drop(table);
-    if !conn.worker.shared.audit.ready() {
-        return Err(Status::service_unavailable("the audit log is full; nothing is let through unrecorded", None).into());
-    }
     headers::sanitize_request(&mut request.headers, attrs.is_proxy())?;
     let exchange = Exchange::open(conn, subject, attrs, permit, record.exchange_id())?;
     match upgrade {
@@ -63,7 +66,7 @@ async fn try_serve(
     }
 }
 
-/// SNI (or the address dialled) and `Host` must name the same cluster (conformance: no domain fronting).
+/// SNI (or the address dialled) and `Host` must name the same cluster: no domain fronting.
 fn same_host(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     match &request.authority {
         Some(authority) if conn.host.answers_to(authority) => Ok(()),
@@ -75,6 +78,21 @@ fn same_host(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     }
 }
 
+/// What goes on must be what was judged: CONNECT has no path, TRACE answers with the request's own headers.
+fn expressible(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
+    if request.method == Method::CONNECT || request.method == Method::TRACE {
+        return Err(Status::method_not_allowed(format!("{} is not forwarded", request.method)));
+    }
+    let fields_max = conn.worker.config.limits.headers_max;
+    if request.headers.len() > fields_max {
+        return Err(Status::header_fields_too_large(format!(
+            "{} header fields, at most {fields_max} are taken",
+            request.headers.len()
+        )));
+    }
+    Ok(())
+}
+
 /// `kubectl --as`: refused until policy can grant it, never silently dropped.
 fn refuse_impersonation(request: &Request<'_>, attrs: &RequestAttributes, user: &str) -> Result<(), Status> {
     if impersonation::is_requested(&request.headers) {
@@ -84,17 +102,32 @@ fn refuse_impersonation(request: &Request<'_>, attrs: &RequestAttributes, user: 
 }
 
 /// Tells the client, as far as it can still be told.
-async fn give_up(conn: &Conn, error: &EdgeError, responder: &mut Responder<'_>, record: &mut Record) {
-    match error {
-        EdgeError::Answer(status) if !responder.started() => {
+async fn give_up(conn: &Conn, error: EdgeError, responder: &mut Responder<'_>, record: &mut Record) {
+    let (status, reason) = match error {
+        EdgeError::Answer(status) => (Some(*status), CloseReason::UpstreamGone),
+        EdgeError::Client(ClientError::Gone) => (None, CloseReason::ClientGone),
+        EdgeError::Client(ClientError::Stalled) => {
+            (Some(Status::new(408, "the request's body did not come in time")), CloseReason::Timeout)
+        }
+        EdgeError::Client(ClientError::Malformed(what)) => (
+            Some(Status::bad_request(format!("malformed body: {what}"))),
+            CloseReason::BadStream(what.into()),
+        ),
+        EdgeError::Cut(reason) => (None, reason),
+    };
+    match status.filter(|_status| !responder.started()) {
+        Some(status) => {
             if status.code == 401 {
                 conn.turn_away();
             }
-            record.answered(status);
-            if respond::status(responder, status, record).await.is_err() {
+            record.answered(&status);
+            if respond::status(responder, &status, record).await.is_err() {
                 tracing::debug!(code = status.code, "the client left before its answer");
             }
         }
-        EdgeError::Answer(_) | EdgeError::Client(_) | EdgeError::Cut(_) => responder.abort(),
+        None => {
+            record.cut(reason);
+            responder.abort();
+        }
     }
 }

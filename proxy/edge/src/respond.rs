@@ -25,9 +25,7 @@ pub(crate) async fn status(
     {
         http1.close_after();
     }
-    responder.head(code, headers, false).await?;
-    responder.data(body).await?;
-    responder.finish(None).await
+    responder.whole(code, headers, body).await
 }
 
 /// Status line, headers and body of an answer of our own.

@@ -1,9 +1,10 @@
 //! TLS of client connections: the cluster is known from the ClientHello (or the address dialled) before any asymmetric
 //! cryptography; no ALPN means HTTP/1.1; a certificate that is worth nothing is answered later, with a 401.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, os::fd::AsRawFd as _, rc::Rc, sync::Arc};
 
 use hawser_identity::client;
+use hawser_transport::dead_peer;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
@@ -24,16 +25,34 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         }
     };
     let session = stream.get_ref().1;
-    let certificate = session
-        .peer_certificates()
-        .map(|chain| client::verify(worker.shared.authorities.clients.bundle(), chain, worker.shared.clock.wall()));
+    let certificate = session.peer_certificates().map(|chain| {
+        client::verify(worker.shared.authorities.clients.bundle(), chain, worker.shared.clock.wall())
+    });
     let http2 = session.alpn_protocol() == Some(b"h2");
     let scope = worker.scope.child();
     let conn = Rc::new(Conn::new(worker, host, peer, certificate, scope));
-    if http2 {
-        downstream::http2::serve(stream, conn).await;
-    } else {
-        downstream::http1::serve(stream, conn).await;
+    // The descriptor is open as long as the driver runs, and is not looked at afterwards.
+    let descriptor = stream.get_ref().0.as_raw_fd();
+    let (stranger, driven) = (Rc::clone(&conn), conn);
+    let driver = async {
+        if http2 {
+            downstream::http2::serve(stream, driven).await;
+        } else {
+            downstream::http1::serve(stream, driven).await;
+        }
+    };
+    tokio::select! {
+        () = driver => {}
+        () = dead_peer(descriptor) => tracing::debug!(%peer, "the client vanished"),
+        () = overstayed(&stranger) => tracing::debug!(%peer, "nobody signed in in time"),
+    }
+}
+
+/// Waits until the time for strangers is up, if nobody has signed in on the connection by then.
+async fn overstayed(conn: &Conn) {
+    tokio::time::sleep(conn.worker.config.limits.unauthenticated_timeout).await;
+    if conn.authenticated() {
+        std::future::pending().await
     }
 }
 

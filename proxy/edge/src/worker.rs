@@ -9,8 +9,9 @@ use hawser_policy::PolicyHandle;
 use hawser_transport::Scope;
 use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig, Registry};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::{Config, Enrolment, Hosts, Metrics, accept, exchange::Exchanges, fleet};
+use crate::{Config, Enrolment, Hosts, Metrics, accept, exchange, exchange::Exchanges, fleet};
 
 /// Everything the workers of one process share. All of it is read without a lock on the request path.
 pub struct Shared {
@@ -20,6 +21,8 @@ pub struct Shared {
     pub hosts: Hosts,
     /// Who may do what.
     pub policy: Arc<PolicyHandle>,
+    /// Tells of each new policy table.
+    pub policy_changes: watch::Receiver<u64>,
     /// Live links to agents.
     pub links: Registry,
     /// Where events go.
@@ -81,6 +84,7 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
         live: RefCell::default(),
     });
     let links = tokio::task::spawn_local(fleet::accept(Rc::clone(&worker), acceptor));
+    tokio::task::spawn_local(exchange::judge(Rc::clone(&worker)));
     accept::accept(Rc::clone(&worker), listener).await;
     drained(&worker).await;
     worker.scope.cancel(hawser_kube::close::CloseReason::Drain);
@@ -103,7 +107,14 @@ async fn drained(worker: &Worker) {
         () = quiet => {}
         () = tokio::time::sleep(limits.drain_timeout) => {
             worker.live.borrow().cancel_all(&hawser_kube::close::CloseReason::Drain);
-            tokio::time::sleep(LAST_WORDS).await;
+            let told = async {
+                while !worker.live.borrow().is_empty() {
+                    tokio::time::sleep(DRAIN_LOOK).await;
+                }
+            };
+            if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
+                tracing::warn!(exchanges = worker.live.borrow().len(), "exchanges did not end with the drain");
+            }
         }
         _reason = worker.scope.cancelled() => {}
     }
@@ -112,4 +123,4 @@ async fn drained(worker: &Worker) {
 /// How often a draining worker looks whether it is done.
 const DRAIN_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 /// How long exchanges have to say why they end.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(6);

@@ -182,6 +182,13 @@ impl Session {
         self.has_command().then(|| self.delivery.error.exit_status()).flatten()
     }
 
+    /// Is this an exec or attach whose server has not said yet how the command ended? A client that sees the bare end
+    /// of such a session over SPDY takes it for success.
+    #[must_use]
+    pub fn owes_status(&self) -> bool {
+        self.has_command() && !self.delivery.error.has_ended()
+    }
+
     /// The session has ended in an orderly way: the server said goodbye (a close frame, GOAWAY) or ended between two
     /// frames, for exec and attach it has said how the command ended, and the client has ended as well (kubectl
     /// stops in the middle of a frame when the server is done). Closing such a session hides nothing from the user.

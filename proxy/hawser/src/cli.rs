@@ -276,7 +276,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         total = number.checked_mul(seconds).and_then(|more| total.checked_add(more)).ok_or_else(expected)?;
         rest = chars.as_str();
     }
-    if text.is_empty() || total > DURATION_SECONDS_MAX { Err(expected()) } else { Ok(Duration::from_secs(total)) }
+    if text.is_empty() || total > DURATION_SECONDS_MAX {
+        Err(expected())
+    } else {
+        Ok(Duration::from_secs(total))
+    }
 }
 
 /// Ten years: what a certificate authority lives.

@@ -117,7 +117,7 @@ fn outgoing_address() -> IpAddr {
             socket.connect("192.0.2.1:9")?;
             Ok(socket.local_addr()?.ip())
         })
-        .unwrap_or(IpAddr::from([127, 0, 0, 1]))
+        .unwrap_or_else(|_no_network| IpAddr::from([127, 0, 0, 1]))
 }
 
 const STORE_FILE: &str = "store.db";

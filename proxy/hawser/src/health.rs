@@ -24,7 +24,8 @@ pub(crate) struct Answers {
 }
 
 /// See [`Answers::status`].
-pub(crate) type StatusSource = Box<dyn Fn() -> futures_util::future::BoxFuture<'static, Vec<u8>> + Send + Sync>;
+pub(crate) type StatusSource =
+    Box<dyn Fn() -> futures_util::future::BoxFuture<'static, Vec<u8>> + Send + Sync>;
 
 /// Binds the address.
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -37,7 +37,9 @@ fn write(queue: &Receiver<Vec<u8>>, lost: &AtomicU64) {
     let mut out = std::io::stderr();
     while let Ok(line) = queue.recv() {
         let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 && writeln!(out, "{lost} log lines were dropped: standard error is not read fast enough").is_err() {
+        if lost > 0
+            && writeln!(out, "{lost} log lines were dropped: standard error is not read fast enough").is_err()
+        {
             continue;
         }
         // Nobody is left to be told that standard error is gone.

@@ -37,7 +37,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
         }
     }
     let print = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         println!("{}", padded.join("   ").trim_end());
     };
     print(header.to_vec());

@@ -20,7 +20,10 @@ use hawser_tunnel::{
 };
 use prometheus_client::registry::Registry;
 use rustls::sign::SingleCertAndKey;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{
     cli::{OnAuditFull, Up},
@@ -47,10 +50,12 @@ async fn edge(options: Up) -> anyhow::Result<()> {
     };
     let health_listener = health::listen(options.health).await?;
     let mut registry = Registry::default();
-    let shared = Arc::new(shared(&options, &data, &settings, store.clone(), &mut registry)?);
+    let (changes, policy_changes) = watch::channel(0);
+    let shared = Arc::new(shared(&options, &data, &settings, store.clone(), &mut registry, policy_changes)?);
     let mut tables = Tables::new(
         store.clone(),
         Arc::clone(&shared.policy),
+        changes,
         shared.hosts.clone(),
         Arc::clone(&shared.authorities),
         Arc::clone(&shared.clock),
@@ -123,6 +128,7 @@ fn shared(
     settings: &Settings,
     store: Store,
     registry: &mut Registry,
+    policy_changes: watch::Receiver<u64>,
 ) -> anyhow::Result<Shared> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let authorities = data.authorities()?;
@@ -147,6 +153,7 @@ fn shared(
     Ok(Shared {
         hosts: Hosts::default(),
         policy: Arc::new(PolicyHandle::new(compile(&[], 0))),
+        policy_changes,
         links: Links::new(),
         audit: audit(options, data)?,
         metrics: Arc::new(hawser_edge::Metrics::new(registry)),
@@ -161,7 +168,8 @@ fn shared(
             workers: u16::try_from(worker_count(options)).context("--workers")?,
             generation: 0,
             process: 0,
-            key: CidKey::random().map_err(|_no_randomness| anyhow::anyhow!("this machine gives no randomness"))?,
+            key: CidKey::random()
+                .map_err(|_no_randomness| anyhow::anyhow!("this machine gives no randomness"))?,
             ring_datagrams_max: HANDOVER_RING,
         }),
         drain: Scope::root(),
@@ -195,7 +203,8 @@ fn edge_id() -> String {
 
 /// SIGTERM or Ctrl-C.
 pub(crate) async fn terminated() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received; only SIGKILL ends this process");
         return std::future::pending().await;
     };

@@ -8,8 +8,9 @@ use hawser_edge::{Host, HostTable, Hosts, LOOPBACK_ANNOTATION};
 use hawser_identity::{Authorities, RequestClientCert, SubjectName, tls};
 use hawser_kube::clock::Clock;
 use hawser_policy::{PolicyHandle, compile, resources::Object};
-use hawser_store::{EventKind, Key, ListOptions, Store, StoreError};
+use hawser_store::{Event, EventKind, Key, ListOptions, Store, StoreError};
 use rustls::sign::SingleCertAndKey;
+use tokio::sync::watch;
 
 use crate::data::Settings;
 
@@ -17,6 +18,7 @@ use crate::data::Settings;
 pub(crate) struct Tables {
     pub(crate) store: Store,
     pub(crate) policy: Arc<PolicyHandle>,
+    pub(crate) changes: watch::Sender<u64>,
     pub(crate) hosts: Hosts,
     pub(crate) authorities: Arc<Authorities>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -37,6 +39,7 @@ impl Tables {
     pub(crate) fn new(
         store: Store,
         policy: Arc<PolicyHandle>,
+        changes: watch::Sender<u64>,
         hosts: Hosts,
         authorities: Arc<Authorities>,
         clock: Arc<dyn Clock>,
@@ -45,6 +48,7 @@ impl Tables {
         Self {
             store,
             policy,
+            changes,
             hosts,
             authorities,
             clock,
@@ -75,28 +79,27 @@ impl Tables {
     pub(crate) async fn follow(mut self, mut from: u64) -> anyhow::Result<()> {
         loop {
             let mut watch = self.store.watch(&KINDS, from).await.context("watching the store")?;
-            loop {
+            let broken = loop {
                 match watch.next().await {
-                    Ok(event) => {
-                        match event.kind {
-                            EventKind::Added | EventKind::Modified => {
-                                self.put(event.object.key.clone(), event.object.value.clone());
-                            }
-                            EventKind::Deleted => {
-                                self.objects.remove(&event.object.key);
-                            }
-                        }
-                        self.publish()?;
-                    }
-                    Err(StoreError::Lagged { .. } | StoreError::Compacted { .. }) => {
-                        tracing::warn!("fell behind the store; reading it anew");
-                        from = self.load().await?;
-                        break;
-                    }
-                    Err(error) => return Err(error).context("watching the store"),
+                    Ok(event) => self.take(&event)?,
+                    Err(error) => break error,
                 }
-            }
+            };
+            let (StoreError::Lagged { .. } | StoreError::Compacted { .. }) = broken else {
+                return Err(broken).context("watching the store");
+            };
+            tracing::warn!("fell behind the store; reading it anew");
+            from = self.load().await?;
         }
+    }
+
+    fn take(&mut self, event: &Event) -> anyhow::Result<()> {
+        let object = &event.object;
+        match event.kind {
+            EventKind::Added | EventKind::Modified => self.put(object.key.clone(), object.value.clone()),
+            EventKind::Deleted => drop(self.objects.remove(&object.key)),
+        }
+        self.publish()
     }
 
     fn put(&mut self, key: Key, value: serde_json::Value) {
@@ -122,6 +125,7 @@ impl Tables {
             tracing::warn!(warning, "policy");
         }
         self.policy.publish(table);
+        self.changes.send_replace(self.generation);
         let hosts = self.hosts_now()?;
         self.hosts.publish(HostTable::new(hosts));
         Ok(())
@@ -134,8 +138,10 @@ impl Tables {
         for object in self.objects.values() {
             let Object::Cluster(cluster) = object else { continue };
             let name = &cluster.metadata.name;
-            let names = host_names(&self.settings, name, cluster.metadata.annotations.get(LOOPBACK_ANNOTATION));
-            let fresh = |served: &Served| served.names == names && now.duration_since(served.issued) < REISSUE_AFTER;
+            let names =
+                host_names(&self.settings, name, cluster.metadata.annotations.get(LOOPBACK_ANNOTATION));
+            let fresh =
+                |served: &Served| served.names == names && now.duration_since(served.issued) < REISSUE_AFTER;
             let entry = match self.served.remove(name).filter(fresh) {
                 Some(served) => served,
                 None => Served { tls: self.tls(&names)?, names, issued: now },
@@ -159,7 +165,8 @@ impl Tables {
                 Err(_not_an_address) => SubjectName::Dns(name.clone()),
             })
             .collect();
-        let key = self.authorities.serving.issue_serving(&subjects, CERTIFICATE_LIFETIME, self.clock.wall())?;
+        let key =
+            self.authorities.serving.issue_serving(&subjects, CERTIFICATE_LIFETIME, self.clock.wall())?;
         let resolver = Arc::new(SingleCertAndKey::from(key));
         Ok(Arc::new(tls::https_server(resolver, RequestClientCert::new(), Arc::clone(&self.clock))?))
     }

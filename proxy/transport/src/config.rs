@@ -16,11 +16,12 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Probes that may stay unanswered.
 pub const KEEPALIVE_PROBES: u32 = 3;
 
-/// How long sent bytes (or probes) may stay unacknowledged (`TCP_USER_TIMEOUT`).
-pub const USER_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long sent bytes may stay without any sign of life from the peer; see
+/// [`dead_peer`](crate::dead_peer).
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// A peer that vanished is noticed within this time, whether its connection was idle (keepalive) or
-/// had bytes in flight (user timeout).
+/// had bytes in flight ([`dead_peer`](crate::dead_peer)).
 pub const DEAD_PEER_NOTICED_MAX: Duration = Duration::from_secs(30);
 
 /// Receive and send buffer asked of the kernel for a UDP socket; it cuts them to

@@ -8,16 +8,21 @@
 //! |---|---|
 //! | `worker` | threads, their runtimes, pinning |
 //! | `affinity` | which core a thread runs on |
+//! | `dead_peer` | noticing a peer that vanished with bytes on their way to it |
 //! | `socket` | listeners, UDP sockets and the options of connections |
 //! | `scope` | cancellation tree process → worker → connection → exchange |
 //! | `split` | core-local halves of one stream |
 //!
 //! What is promised: a downstream connection never leaves its worker (its halves are `!Send`), and
 //! a peer that went away without a word is noticed within [`DEAD_PEER_NOTICED_MAX`].
-#![expect(unsafe_code, reason = "sched_getaffinity and sched_setaffinity have no safe wrapper in std")]
+#![expect(
+    unsafe_code,
+    reason = "sched_getaffinity, sched_setaffinity and TCP_INFO have no safe wrapper in std"
+)]
 
 mod affinity;
 mod config;
+mod dead_peer;
 mod error;
 mod scope;
 mod socket;
@@ -27,8 +32,9 @@ mod worker;
 pub use affinity::cores;
 pub use config::{
     DEAD_PEER_NOTICED_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
-    UDP_BUFFER_BYTES, USER_TIMEOUT, WorkersConfig,
+    UDP_BUFFER_BYTES, UNACKNOWLEDGED_MAX, WorkersConfig,
 };
+pub use dead_peer::dead_peer;
 pub use error::TransportError;
 pub use scope::Scope;
 pub use socket::{bind_udp, listen_tcp, listen_tcp_on_device, tune};

@@ -6,9 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::{
-    KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG, UDP_BUFFER_BYTES, USER_TIMEOUT,
-};
+use crate::config::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG, UDP_BUFFER_BYTES};
 
 /// Listens for TCP connections; `[::]` takes IPv4 as well.
 ///
@@ -87,7 +85,6 @@ fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.set_tcp_nodelay(true)
 }
 

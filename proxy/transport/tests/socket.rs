@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hawser_transport::{
-    DEAD_PEER_NOTICED_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, USER_TIMEOUT, bind_udp,
-    listen_tcp, listen_tcp_on_device, tune,
+    DEAD_PEER_NOTICED_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, UNACKNOWLEDGED_MAX,
+    bind_udp, listen_tcp, listen_tcp_on_device, tune,
 };
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,13 +22,14 @@ fn assert_tuned(stream: &TcpStream) {
     assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
     assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
     assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
-    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    // It would end connections whose peer is alive and only does not read.
+    assert_eq!(socket.tcp_user_timeout().unwrap(), None);
 }
 
 #[test]
 fn a_dead_peer_is_noticed_in_time_idle_or_not() {
     assert!(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES <= DEAD_PEER_NOTICED_MAX);
-    assert!(USER_TIMEOUT + KEEPALIVE_INTERVAL <= DEAD_PEER_NOTICED_MAX);
+    assert!(UNACKNOWLEDGED_MAX + KEEPALIVE_INTERVAL <= DEAD_PEER_NOTICED_MAX);
     assert!(DEAD_PEER_NOTICED_MAX <= Duration::from_secs(30));
 }
 

@@ -1,7 +1,10 @@
 //! Shared HTTP/2 connections. A connection that was told to go away takes no new stream and is forgotten; streams it
 //! never processed are reported as such, so that they can be sent again elsewhere.
 
-use std::{cell::{Cell, RefCell}, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -21,7 +24,7 @@ pub(crate) struct Pool {
 struct Connection {
     send: SendRequest<Bytes>,
     streams: Cell<usize>,
-    gone: Cell<bool>,
+    gone: Rc<Cell<bool>>,
 }
 
 /// One stream's place on its connection.
@@ -42,7 +45,8 @@ impl SendFailure {
     /// Reads an error of a response future or of its stream (RFC 9113 §6.8, §8.7).
     pub(crate) fn of(error: h2::Error) -> Self {
         // h2 reports a remote GOAWAY only to streams above its last stream id; the others end with an I/O error.
-        let refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+        let refused =
+            error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
         if refused { Self::NotProcessed(error) } else { Self::Unknown(error) }
     }
 }
@@ -98,13 +102,14 @@ async fn dial(server: &Rc<ApiServer>) -> Result<Rc<Connection>, ConnectError> {
         .handshake::<_, Bytes>(io)
         .await
         .map_err(|error| ConnectError::Http2(server.authority(), error))?;
-    let connection = Rc::new(Connection { send, streams: Cell::new(0), gone: Cell::new(false) });
-    let watched = Rc::clone(&connection);
+    // The driver must not hold the connection's own sender, or it would never see that nobody needs it any more.
+    let gone = Rc::new(Cell::new(false));
+    let connection = Rc::new(Connection { send, streams: Cell::new(0), gone: Rc::clone(&gone) });
     tokio::task::spawn_local(async move {
         if let Err(error) = driver.await {
             tracing::debug!(%error, "connection to the API server ended");
         }
-        watched.gone.set(true);
+        gone.set(true);
     });
     Ok(connection)
 }

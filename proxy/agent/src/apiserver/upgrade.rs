@@ -16,8 +16,13 @@ use super::{ApiServer, ConnectError};
 /// What the API server made of the request.
 pub(crate) enum Upgraded {
     /// 101: the raw stream, with what was read behind the head.
-    Switched { headers: HeaderMap, early: Bytes, read: ReadHalf<TlsStream<TcpStream>>, write: WriteHalf<TlsStream<TcpStream>> },
-    /// Anything else, with its body (at most [`REFUSAL_BYTES_MAX`]).
+    Switched {
+        headers: HeaderMap,
+        early: Bytes,
+        read: ReadHalf<TlsStream<TcpStream>>,
+        write: WriteHalf<TlsStream<TcpStream>>,
+    },
+    /// Anything else, with its body.
     Refused { status: StatusCode, headers: HeaderMap, body: Bytes },
 }
 
@@ -33,6 +38,9 @@ pub(crate) enum UpgradeError {
     /// The answer is not HTTP/1.1 as it should be.
     #[error("the API server's answer to the upgrade is malformed: {0}")]
     Malformed(#[from] hawser_http1::Error),
+    /// The refusal is longer than a refusal.
+    #[error("the API server's refusal of the upgrade is longer than {REFUSAL_BYTES_MAX} bytes")]
+    TooLong,
     /// No head in time.
     #[error("the API server did not answer the upgrade within {0:?}")]
     Timeout(Duration),
@@ -94,8 +102,12 @@ async fn refusal(
 ) -> Result<Bytes, UpgradeError> {
     let mut decoder = BodyDecoder::new(head.body, &hawser_http1::Limits::default());
     let mut body = BytesMut::new();
-    while body.len() < REFUSAL_BYTES_MAX {
+    loop {
         match decoder.decode(&mut buffer)? {
+            // Cut short it would look whole to the client.
+            Decoded::Data(bytes) if body.len() + bytes.len() > REFUSAL_BYTES_MAX => {
+                return Err(UpgradeError::TooLong);
+            }
             Decoded::Data(bytes) => body.extend_from_slice(&bytes),
             Decoded::End(_) => break,
             Decoded::NeedMore => {
@@ -107,12 +119,11 @@ async fn refusal(
             }
         }
     }
-    body.truncate(REFUSAL_BYTES_MAX);
     Ok(body.freeze())
 }
 
 /// Body bytes of a refused upgrade that are passed on.
-pub(crate) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// How long the API server may take for the head (it waits up to 30 s for the container runtime).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
 const READ_BYTES: usize = 8 * 1024;

@@ -16,7 +16,7 @@ use hawser_tunnel::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::{failed, refused, upload::Upload};
+use super::{delivered, failed, refused, upload::Upload};
 use crate::{apiserver::SendFailure, connect::Agent};
 
 /// How one attempt went.
@@ -144,9 +144,12 @@ async fn attempt(
         }
         agent.server.distrust_token();
     }
-    if let Err(error) = respond(response, request.trailers, send, &mut body).await {
-        tracing::debug!(%error, "response");
-        send.reset(&CloseReason::UpstreamGone);
+    match respond(response, request.trailers, send, &mut body).await {
+        Ok(()) => delivered(send).await,
+        Err(error) => {
+            tracing::debug!(%error, "response");
+            send.reset(&CloseReason::UpstreamGone);
+        }
     }
     Attempt::Done
 }

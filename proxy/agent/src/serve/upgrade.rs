@@ -11,7 +11,7 @@ use hawser_tunnel::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{failed, refused};
+use super::{delivered, failed, refused};
 use crate::{
     apiserver::{UpgradeError, Upgraded, upgrade},
     connect::Agent,
@@ -48,7 +48,8 @@ pub(super) async fn serve(
         Ok(Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
             agent.metrics.token_refusals.inc();
             agent.server.distrust_token();
-            let message = "the API server does not accept the agent's ServiceAccount token; try again".to_owned();
+            let message =
+                "the API server does not accept the agent's ServiceAccount token; try again".to_owned();
             failed(&mut send, 502, message, false).await;
         }
         Ok(Upgraded::Refused { status, headers, body }) => {
@@ -58,7 +59,10 @@ pub(super) async fn serve(
                 send.write(body).await
             };
             match sent.await {
-                Ok(()) => send.finish(),
+                Ok(()) => {
+                    send.finish();
+                    delivered(&send).await;
+                }
                 Err(error) => tracing::debug!(%error, "the edge did not take the refusal"),
             }
         }
@@ -118,6 +122,7 @@ async fn stream(
         () = up => {}
         _left = &mut edge_left => {}
     }
+    delivered(&send).await;
 }
 
 fn fields(headers: &HeaderMap) -> Fields {

@@ -61,7 +61,11 @@ impl Upload {
     ///
     /// # Errors
     /// The edge's side is over.
-    pub(super) async fn pump(&mut self, out: &mut SendStream<Bytes>, answered: &Cell<bool>) -> Result<(), StreamError> {
+    pub(super) async fn pump(
+        &mut self,
+        out: &mut SendStream<Bytes>,
+        answered: &Cell<bool>,
+    ) -> Result<(), StreamError> {
         if self.is_empty() {
             return Ok(());
         }
@@ -80,6 +84,9 @@ impl Upload {
                 }
                 None => {
                     self.ended = true;
+                    if answered.get() {
+                        self.forget();
+                    }
                     self.trailers = self.body.take_trailers();
                 }
             }

@@ -1,7 +1,13 @@
 //! The HTTP/1.1 driver: strict heads and bodies (see `hawser_http1`), one exchange after the other on a connection,
 //! and after a 101 the raw halves of it. Written against any byte stream.
 
-use std::{cell::{Cell, RefCell}, pin::Pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hawser_http1::{BodyDecoder, BodyLength, Decoded, HeadScan, RequestHead};
@@ -23,18 +29,41 @@ where
 {
     let (read, write) = hawser_transport::split(io);
     let mut reader = Reader { io: Box::new(read), buffer: BytesMut::new() };
-    let mut writer = Writer { io: Box::new(write), out: BytesMut::new() };
+    let mut writer = Writer { io: Box::new(write), out: BytesMut::new(), broken: false };
     let mut scan = HeadScan::default();
-    while let Some(head) = next_head(&mut scan, &mut reader, &mut writer, &conn).await {
+    let mut fresh = true;
+    while let Some(head) = next_head(&mut scan, &mut reader, &mut writer, &conn, fresh).await {
+        fresh = false;
         let persistence = Cell::new(head.keep_alive && !conn.draining());
-        if !exchange(head, &mut reader, &mut writer, &persistence, &conn).await {
-            break;
+        match exchange(head, &mut reader, &mut writer, &persistence, &conn).await {
+            Next::Another => {}
+            Next::Close if writer.broken => return,
+            Next::Close => break,
+            // A TLS close would tell the client that the answer is whole.
+            Next::Break => return,
         }
     }
-    // A peer that reads slowly may delay this, but not for ever.
-    if timeout(CLOSE_WAIT, writer.io.shutdown()).await.is_err() {
+    if timeout(CLOSE_WAIT, linger(&mut reader, &mut writer)).await.is_err() {
         tracing::debug!("the client did not take the end of its connection in time");
     }
+}
+
+/// Ends our side and reads what the client still sends: a socket closed with bytes unread is reset, and a reset takes the
+/// answer out of the client's hands.
+async fn linger(reader: &mut Reader, writer: &mut Writer) {
+    if writer.io.shutdown().await.is_err() {
+        return;
+    }
+    while reader.buffer.len() < READ_AHEAD_BYTES_MAX && matches!(reader.fill(READ_BYTES).await, Ok(1..)) {
+        reader.buffer.clear();
+    }
+}
+
+/// What becomes of the connection after an exchange.
+enum Next {
+    Another,
+    Close,
+    Break,
 }
 
 /// Reads one head. `None` when the connection is over; a malformed head is answered first.
@@ -43,10 +72,12 @@ async fn next_head(
     reader: &mut Reader,
     writer: &mut Writer,
     conn: &Conn,
+    fresh: bool,
 ) -> Option<RequestHead> {
     let limits = &conn.worker.config.limits;
     let mut begun = !reader.buffer.is_empty();
-    let mut deadline = tokio::time::Instant::now() + if begun { limits.head_timeout } else { conn.idle_timeout() };
+    let mut deadline =
+        tokio::time::Instant::now() + if begun { limits.head_timeout } else { conn.idle_timeout() };
     loop {
         if begun {
             match scan.request(&reader.buffer, &limits.http1()) {
@@ -73,10 +104,8 @@ async fn next_head(
                 Ok(_) => {}
             },
             () = tokio::time::sleep_until(deadline) => return None,
-            reason = conn.worker.drain.cancelled() => {
-                tracing::debug!(reason = reason.as_str(), "closing an idle connection");
-                return None;
-            }
+            // A head that has begun, or a client that has just come, is still served; the answer then says `close`.
+            _reason = conn.worker.drain.cancelled(), if !begun && !fresh => return None,
         }
     }
 }
@@ -89,14 +118,14 @@ fn refusal(error: &hawser_http1::Error) -> Status {
     }
 }
 
-/// One exchange. True when the connection can carry another.
+/// One exchange.
 async fn exchange(
     head: RequestHead,
     reader: &mut Reader,
     writer: &mut Writer,
     persistence: &Cell<bool>,
     conn: &Rc<Conn>,
-) -> bool {
+) -> Next {
     let limits = &conn.worker.config.limits;
     let body = Body {
         decoder: BodyDecoder::new(head.body, &limits.http1()),
@@ -126,13 +155,17 @@ async fn exchange(
         body: super::RequestBody::Http1(body),
     };
     responder.expects &= request.length != BodyV1::None;
-    let (body, responder) =
-        request::serve(conn, request, super::Responder::Http1(responder)).await;
+    let (body, responder) = request::serve(conn, request, super::Responder::Http1(responder)).await;
     let (super::RequestBody::Http1(mut body), super::Responder::Http1(responder)) = (body, responder) else {
-        return false;
+        return Next::Break;
     };
-    let whole = matches!(responder.state, State::Done);
-    whole && persistence.get() && body.drain().await
+    match responder.state {
+        State::Done if persistence.get() && body.drain().await => Next::Another,
+        State::Done | State::Switched => Next::Close,
+        State::Fresh | State::Sized(_) | State::Plain | State::Chunked | State::Silent | State::Broken => {
+            Next::Break
+        }
+    }
 }
 
 /// The receiving half with what was read ahead.
@@ -166,9 +199,15 @@ impl Reader {
 pub(crate) struct Writer {
     io: Box<dyn AsyncWrite + Unpin>,
     out: BytesMut,
+    broken: bool,
 }
 
 impl Writer {
+    /// The connection must not end in good order.
+    pub(crate) fn break_off(&mut self) {
+        self.broken = true;
+    }
+
     async fn flush(&mut self) -> Result<(), ClientError> {
         self.io.write_all_buf(&mut self.out).await.map_err(|_gone| ClientError::Gone)?;
         self.io.flush().await.map_err(|_gone| ClientError::Gone)
@@ -213,7 +252,7 @@ pub(crate) struct Body<'a> {
     decoder: BodyDecoder,
     ended: bool,
     trailers: Option<HeaderMap>,
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 impl Body<'_> {
@@ -280,6 +319,8 @@ enum State {
     /// No body allowed (HEAD, 204, 304): bytes are dropped.
     Silent,
     Done,
+    /// The connection left HTTP, and has ended.
+    Switched,
     Broken,
 }
 
@@ -321,7 +362,9 @@ impl Responder<'_> {
             State::Silent
         } else if let Some(length) = headers.get(header::CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|text| text.parse().ok());
-            State::Sized(length.ok_or_else(|| ClientError::Malformed("content-length of the answer".to_owned()))?)
+            State::Sized(
+                length.ok_or_else(|| ClientError::Malformed("content-length of the answer".to_owned()))?,
+            )
         } else if end {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             State::Sized(0)
@@ -361,7 +404,7 @@ impl Responder<'_> {
                 self.writer.flush().await
             }
             State::Silent => Ok(()),
-            State::Fresh | State::Done | State::Broken => Err(ClientError::Gone),
+            State::Fresh | State::Done | State::Switched | State::Broken => Err(ClientError::Gone),
         };
         sent.inspect_err(|_gone| self.state = State::Broken)
     }
@@ -377,12 +420,15 @@ impl Responder<'_> {
     }
 
     pub(super) fn abort(&mut self) {
-        self.state = State::Broken;
+        // What left HTTP has had its own last words.
+        if !matches!(self.state, State::Switched) {
+            self.state = State::Broken;
+        }
     }
 
     /// Sends the 101 and gives the raw stream.
     pub(crate) async fn switch(&mut self, headers: &HeaderMap) -> Result<&mut Writer, ClientError> {
-        self.state = State::Broken; // whatever happens, no second exchange here
+        self.state = State::Switched; // whatever happens, no second exchange here
         hawser_http1::write_response_head(&mut self.writer.out, StatusCode::SWITCHING_PROTOCOLS, headers);
         self.writer.flush().await?;
         Ok(self.writer)
@@ -416,4 +462,3 @@ const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
 /// How long the end of a connection may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-

@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use hawser_tunnel::wire::BodyV1;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ClientError;
@@ -31,7 +31,7 @@ where
         Ok(Err(error)) => return tracing::debug!(%error, "HTTP/2 preface refused"),
         Err(_elapsed) => return tracing::debug!("no HTTP/2 preface in time"),
     };
-    let mut draining = false;
+    let (mut draining, mut told) = (false, false);
     let mut window = Window::Narrow;
     loop {
         let idle = conn.exchanges.get() == 0;
@@ -41,15 +41,8 @@ where
                 Some(Err(error)) => return tracing::debug!(%error, "HTTP/2 connection ended"),
                 None => return,
             },
-            reason = conn.worker.drain.cancelled(), if !draining => {
-                tracing::debug!(reason = reason.as_str(), "GOAWAY");
-                connection.graceful_shutdown();
-                draining = true;
-            },
-            () = conn.quit.notified(), if !draining => {
-                connection.graceful_shutdown();
-                draining = true;
-            },
+            _reason = conn.worker.drain.cancelled(), if !draining => draining = true,
+            () = conn.quit.notified(), if !draining => draining = true,
             () = conn.admitted.notified(), if window == Window::Narrow => window = Window::Due,
             () = tokio::time::sleep(SETTINGS_WAIT), if window == Window::Due => {
                 // Fails as long as the client has not acknowledged the settings before.
@@ -58,10 +51,13 @@ where
                 }
             },
             () = conn.quiet.notified() => {}
-            () = tokio::time::sleep(conn.idle_timeout()), if idle && !draining => {
-                connection.graceful_shutdown();
-                draining = true;
-            }
+            () = tokio::time::sleep(conn.idle_timeout()), if idle && !draining => draining = true,
+            // A client that does not acknowledge the GOAWAY must not keep its place for ever.
+            () = tokio::time::sleep(GOAWAY_WAIT), if idle && draining => return,
+        }
+        if draining && !told {
+            told = true;
+            connection.graceful_shutdown();
         }
     }
 }
@@ -82,11 +78,12 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
     let live = conn.count();
     tokio::task::spawn_local(async move {
         let (head, stream) = request.into_parts();
-        let length = match head.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().map(str::parse)) {
-            _ if stream.is_end_stream() => BodyV1::None,
-            Some(Ok(Ok(bytes))) => BodyV1::Length(bytes),
-            _ => BodyV1::Unknown,
-        };
+        let length =
+            match head.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().map(str::parse)) {
+                _ if stream.is_end_stream() => BodyV1::None,
+                Some(Ok(Ok(bytes))) => BodyV1::Length(bytes),
+                _ => BodyV1::Unknown,
+            };
         let request = super::Request {
             authority: head
                 .uri
@@ -99,7 +96,8 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
             length,
             body: super::RequestBody::Http2(Body { stream, wait: conn.worker.config.limits.body_wait }),
         };
-        let responder = super::Responder::Http2(Responder { respond, stream: None, ended: false });
+        let head_only = request.method == Method::HEAD;
+        let responder = super::Responder::Http2(Responder { respond, stream: None, head_only, ended: false });
         drop(request::serve(&conn, request, responder).await);
         drop(live);
     });
@@ -108,7 +106,7 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
 /// A request body on its h2 stream.
 pub(crate) struct Body {
     stream: RecvStream,
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 impl Body {
@@ -136,6 +134,7 @@ impl Body {
 pub(crate) struct Responder {
     respond: SendResponse<Bytes>,
     stream: Option<SendStream<Bytes>>,
+    head_only: bool,
     ended: bool,
 }
 
@@ -144,13 +143,37 @@ impl Responder {
         self.stream.is_some()
     }
 
-    pub(super) fn head(&mut self, status: StatusCode, headers: HeaderMap, end: bool) -> Result<(), ClientError> {
+    pub(super) fn head(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        end: bool,
+    ) -> Result<(), ClientError> {
         let mut response = http::Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         self.stream = Some(self.respond.send_response(response, end).map_err(|_gone| ClientError::Gone)?);
         self.ended = end;
         Ok(())
+    }
+
+    /// The body goes into h2's own buffer, window or not: it is short, and waiting would give a client that never opens
+    /// its window a hold on us.
+    pub(super) fn whole(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), ClientError> {
+        let end = self.head_only || body.is_empty();
+        self.head(status, headers, end)?;
+        match &mut self.stream {
+            Some(stream) if !end => {
+                self.ended = true;
+                stream.send_data(body, true).map_err(|_gone| ClientError::Gone)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) async fn data(&mut self, mut bytes: Bytes) -> Result<(), ClientError> {
@@ -200,10 +223,11 @@ impl Responder {
 const WINDOW_UNAUTHENTICATED: u32 = 64 * 1024;
 /// Stream window afterwards (kube-apiserver's own value).
 const WINDOW_AUTHENTICATED: u32 = 256 * 1024;
+/// How long a client may take to close a connection without streams after a GOAWAY.
+const GOAWAY_WAIT: Duration = Duration::from_secs(5);
 /// Settings cannot be sent while earlier ones are not acknowledged: so long until the next attempt.
 const SETTINGS_WAIT: Duration = Duration::from_millis(50);
 /// What one connection may hold of our answers before `data` waits.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Streams a client may open and reset at once before the connection is ended (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 64;
-

@@ -118,7 +118,8 @@ impl Enrolment {
 
     /// Is the request's ServiceAccount token signed by the pinned issuer?
     fn proves(&self, request: &EnrollV1, pin: &PinRecord) -> Result<(), Refusal> {
-        let told = |text: String| Refusal::Told(format!("the agent's ServiceAccount token is not accepted: {text}"));
+        let told =
+            |text: String| Refusal::Told(format!("the agent's ServiceAccount token is not accepted: {text}"));
         let issuer = PinnedIssuer::new(&pin.issuer, &pin.jwks).map_err(|error| told(error.to_string()))?;
         let token = &request.service_account_token;
         let claims = service_account::verify(token, &issuer, AUDIENCE, SUBJECT, self.clock.wall(), LEEWAY)
@@ -168,7 +169,9 @@ impl Enrolment {
             Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => {
                 match read::<PinRecord>(&self.store, name).await? {
                     Some((there, _)) if there.uid == pin.uid => Ok(()),
-                    Some(_) | None => Err(Refusal::Told(format!("cluster {name} was imported twice at the same time"))),
+                    Some(_) | None => {
+                        Err(Refusal::Told(format!("cluster {name} was imported twice at the same time")))
+                    }
                 }
             }
             other => Ok(other?),
@@ -179,14 +182,20 @@ impl Enrolment {
     async fn join_token(&self, request: &EnrollV1) -> Result<(JoinRecord, u64), Refusal> {
         let (id, secret) = shown(request)?;
         let unknown = || {
-            Refusal::Told("the join token is not known here; run `hawser import` again and apply what it prints".to_owned())
+            Refusal::Told(
+                "the join token is not known here; run `hawser import` again and apply what it prints"
+                    .to_owned(),
+            )
         };
         let (record, revision) = read::<JoinRecord>(&self.store, id).await?.ok_or_else(unknown)?;
         if token::hex(&token::sha256(secret)) != record.secret_sha256 {
             return Err(unknown());
         }
         if record.expires <= self.clock.wall() {
-            return Err(Refusal::Told(format!("the join token expired at {}; run `hawser import` again", record.expires)));
+            return Err(Refusal::Told(format!(
+                "the join token expired at {}; run `hawser import` again",
+                record.expires
+            )));
         }
         if !join::pattern_matches(&record.pattern, &request.cluster_name) {
             return Err(Refusal::Told(format!(

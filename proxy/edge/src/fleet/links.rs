@@ -1,33 +1,43 @@
 //! Agents' connections: enrolment, or a link that is taken into service with its first message and carries exchanges
 //! until it is lost.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use hawser_identity::agent;
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::{
     Acceptor, Incoming, Link, LinkIdentity, SendHalf, StreamError,
-    wire::{ALPN_ENROLL, Control, HelloV1, RenewV1, RenewedV1, WelcomeV1},
+    wire::{ALPN_ENROLL, Control, HelloV1, WelcomeV1},
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::worker::Worker;
 
 /// Takes agents' connections until the worker ends.
 pub(crate) async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
         let incoming = tokio::select! {
             incoming = acceptor.accept() => incoming,
             reason = worker.scope.cancelled() => return acceptor.close(&reason).await,
         };
         let Some(incoming) = incoming else { return };
+        let strangers = Arc::clone(&strangers);
+        let Ok(place) = strangers.try_acquire_owned() else {
+            worker.shared.metrics.refused_links.inc();
+            incoming.connection.close(CloseReason::LimitReached);
+            continue;
+        };
         let worker = Rc::clone(&worker);
         tokio::task::spawn_local(async move {
             let remote = incoming.remote_addr;
             let outcome = if incoming.alpn == ALPN_ENROLL {
                 enrol(&worker, incoming).await
             } else {
-                link(&worker, incoming).await
+                link(&worker, incoming, place).await
             };
             if let Err(refused) = outcome {
                 worker.shared.metrics.refused_links.inc();
@@ -58,7 +68,8 @@ async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
         let enroll = stream.recv.recv_enroll().await?;
         Ok::<_, Refused>((stream, enroll))
     };
-    let (mut stream, enroll) = timeout(FIRST_MESSAGE_WAIT, question).await.map_err(|_elapsed| Refused::Silent)??;
+    let (mut stream, enroll) =
+        timeout(FIRST_MESSAGE_WAIT, question).await.map_err(|_elapsed| Refused::Silent)??;
     let answer = worker.shared.enrolment.enrol(enroll).await;
     stream.send.send_enrollment(&answer).await?;
     stream.send.finish();
@@ -69,7 +80,7 @@ async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
     Ok(())
 }
 
-async fn link(worker: &Rc<Worker>, incoming: Incoming) -> Result<(), Refused> {
+async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePermit) -> Result<(), Refused> {
     let shared = &worker.shared;
     let agents = shared.authorities.agents.bundle();
     let identity = agent::verify(agents, &incoming.peer_chain, shared.clock.wall())?;
@@ -78,24 +89,31 @@ async fn link(worker: &Rc<Worker>, incoming: Incoming) -> Result<(), Refused> {
         let first = stream.recv.recv_control().await?;
         Ok::<_, Refused>((stream, first))
     };
-    let (mut stream, first) = timeout(FIRST_MESSAGE_WAIT, first).await.map_err(|_elapsed| Refused::Silent)??;
-    let Some(Control::Hello(hello)) = first else { return Err(Refused::Hello("the first message is not a hello")) };
+    let (mut stream, first) =
+        timeout(FIRST_MESSAGE_WAIT, first).await.map_err(|_elapsed| Refused::Silent)??;
+    let Some(Control::Hello(hello)) = first else {
+        return Err(Refused::Hello("the first message is not a hello"));
+    };
     check(&hello, &identity)?;
+    drop(place);
     let welcome = WelcomeV1 {
         edge_id: worker.config.edge_id.clone(),
         edges: worker.config.advertise.clone(),
         extensions: Vec::new(),
     };
     stream.send.send_control(&Control::Welcome(welcome)).await?;
-    let link = Link::new(incoming.connection, LinkIdentity {
-        cluster: identity.cluster.as_str().into(),
-        replica: identity.replica.as_str().into(),
-        class: hello.class,
-        worker: worker.id,
-    });
+    let link = Link::new(
+        incoming.connection,
+        LinkIdentity {
+            cluster: identity.cluster.as_str().into(),
+            replica: identity.replica.as_str().into(),
+            class: hello.class,
+            worker: worker.id,
+        },
+    );
     let _in_service = InService::enter(worker, &link, &hello);
     tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link up");
-    let outcome = serve(worker, &link, &identity, &mut stream.send, &mut stream.recv).await;
+    let outcome = serve(worker, &link, &mut stream.send, &mut stream.recv).await;
     tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link down");
     outcome
 }
@@ -111,7 +129,6 @@ fn check(hello: &HelloV1, identity: &hawser_identity::AgentIdentity) -> Result<(
 async fn serve(
     worker: &Worker,
     link: &Link,
-    identity: &hawser_identity::AgentIdentity,
     send: &mut SendHalf,
     recv: &mut hawser_tunnel::RecvHalf,
 ) -> Result<(), Refused> {
@@ -121,45 +138,21 @@ async fn serve(
             control = recv.recv_control() => control,
             _reason = worker.drain.cancelled(), if !told => {
                 told = true;
-                link.drain();
                 send.send_control(&Control::Drain(hawser_tunnel::wire::DrainV1 {})).await?;
                 continue;
             }
         };
         match control {
             Ok(Some(Control::Status(status))) => worker.shared.links.report(link, status),
-            Ok(Some(Control::Renew(renew))) => {
-                let renewed = renew_certificate(worker, identity, &renew)?;
-                send.send_control(&Control::Renewed(renewed)).await?;
-            }
             Ok(Some(Control::Drain(_))) => link.drain(),
-            Ok(Some(Control::Hello(_) | Control::Welcome(_) | Control::Renewed(_))) => {
-                return Err(Refused::Hello("a message that only an edge sends, or a second hello"));
+            // A certificate is issued against a ServiceAccount token only, which a link does not carry.
+            Ok(Some(Control::Hello(_) | Control::Welcome(_) | Control::Renew(_) | Control::Renewed(_))) => {
+                return Err(Refused::Hello("a message that has no place on a running link"));
             }
             Ok(None) | Err(StreamError::LinkLost(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn renew_certificate(
-    worker: &Worker,
-    identity: &hawser_identity::AgentIdentity,
-    renew: &RenewV1,
-) -> Result<RenewedV1, Refused> {
-    let shared = &worker.shared;
-    let issued = shared.authorities.agents.issue_agent(
-        &identity.cluster,
-        &identity.replica,
-        &renew.csr,
-        worker.config.agent_certificate,
-        shared.clock.wall(),
-    );
-    let certificate = issued.map_err(|error| {
-        tracing::warn!(%error, cluster = identity.cluster, "certificate request refused");
-        Refused::Hello("the certificate request was refused")
-    })?;
-    Ok(RenewedV1 { chain: vec![certificate.to_vec()] })
 }
 
 /// A link in routing, until dropped.
@@ -184,5 +177,7 @@ impl Drop for InService<'_> {
     }
 }
 
+/// Connections of a worker that have not shown yet whose they are; more are closed at once.
+const STRANGERS_MAX: usize = 256;
 /// How long a new connection may be silent.
 const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(10);

@@ -1,12 +1,12 @@
 //! Requests and responses. At most once: a request that may have reached the API server is sent again only if it is a
 //! GET or HEAD whose answer had not begun; a request that the agent did not take goes to another link.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use hawser_kube::{close::CloseReason, headers, status::Status};
 use hawser_tunnel::{
-    BodyReader, BodyWriter, Link, RecvHalf, StreamError, TunnelStream,
+    BodyReader, BodyWriter, Delivery, Link, RecvHalf, StreamError, TunnelStream, Verdict,
     wire::{ReplyV1, RequestV1},
 };
 use http::{HeaderMap, StatusCode};
@@ -41,6 +41,9 @@ pub(crate) async fn forward(
     record: &mut Record,
 ) -> Result<(), EdgeError> {
     responder.proceed().await?;
+    if exchange.attrs().is_long_running() {
+        request.body.unhurried();
+    }
     let message = first_message(exchange, request, &request.headers, false);
     let mut upload = Upload::new(&mut request.body, exchange.conn.worker.config.limits.replay_bytes_max);
     let outcome = attempts(exchange, &message, &mut upload, responder, record).await;
@@ -55,19 +58,25 @@ async fn attempts(
     responder: &mut Responder<'_>,
     record: &mut Record,
 ) -> Result<(), EdgeError> {
-    let (mut refusals, mut losses) = (0, 0);
+    let mut delivery = Delivery::new();
     let mut last = None;
     loop {
         let link = route(exchange, last).await?;
         last = Some(link.id());
-        match attempt(exchange, &link, message, upload, responder, record).await? {
-            Attempt::Done => return Ok(()),
-            Attempt::NotTaken(_) if upload.replayable() && refusals < REFUSALS_MAX => refusals += 1,
-            Attempt::NotTaken(status) => return Err(status.into()),
-            Attempt::Lost(_) if exchange.attrs.is_safe() && upload.replayable() && losses < LOSSES_MAX => losses += 1,
-            Attempt::Lost(why) => return Err(maybe_delivered(exchange, &why).into()),
-        }
-        exchange.conn.worker.shared.metrics.retries.inc();
+        let (verdict, status) =
+            match attempt(exchange, &link, message, upload, responder, record, &mut delivery).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::NotTaken(status) => (delivery.on_refused(), status),
+                Attempt::Lost(why) => {
+                    (delivery.on_loss(exchange.attrs().is_safe()), maybe_delivered(exchange, &why))
+                }
+            };
+        match verdict {
+            Verdict::Retry if upload.replayable() => exchange.conn.worker.shared.metrics.retries.inc(),
+            Verdict::Retry | Verdict::NotDelivered | Verdict::MaybeDelivered | Verdict::Truncated => {
+                return Err(status.into());
+            }
+        };
     }
 }
 
@@ -86,25 +95,28 @@ async fn attempt(
     upload: &mut Upload<'_, '_>,
     responder: &mut Responder<'_>,
     record: &mut Record,
+    delivery: &mut Delivery,
 ) -> Result<Attempt, EdgeError> {
     let TunnelStream { mut send, mut recv } = match link.open().await {
         Ok(stream) => stream,
         Err(error) => return Ok(not_taken(exchange, &error.to_string())),
     };
+    // An agent that did not get the whole of it cannot have acted on it.
     if let Err(error) = send.send_request(message).await {
-        return Ok(lost(&error, exchange));
+        return Ok(not_taken(exchange, &error.to_string()));
     }
+    delivery.on_sent();
     let dispatched = Dispatched::default();
     let mut out = BodyWriter::new(&mut send, message.trailers);
     let mut pump = pin!(upload.pump(&mut out, &dispatched));
     let wait = exchange.conn.worker.config.limits.response_wait;
     let reply = tokio::select! {
         biased;
-        reply = final_reply(&mut recv, &dispatched) => reply,
+        reply = final_reply(&mut recv, &dispatched, delivery) => reply,
         gone = &mut pump => return Err(gone.into()),
         () = responder.gone() => return Err(ClientError::Gone.into()),
-        reason = exchange.scope.cancelled() => return Err(ended_early(&reason).into()),
-        () = tokio::time::sleep(wait), if !exchange.attrs.is_long_running() => {
+        reason = exchange.scope().cancelled() => return Err(ended_early(&reason).into()),
+        () = tokio::time::sleep(wait), if !exchange.attrs().is_long_running() => {
             return Err(Status::gateway_timeout(format!(
                 "cluster {}: no answer within {wait:?}", exchange.cluster()
             )).into());
@@ -115,42 +127,64 @@ async fn attempt(
             let (status, headers) = response_head(status, headers)?;
             (status, headers, end)
         }
-        Ok(ReplyV1::Refused { code, message }) => return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message)))),
+        Ok(ReplyV1::Refused { code, message }) => {
+            return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message))));
+        }
         Ok(ReplyV1::Failed { message, maybe_delivered: true, .. }) => return Ok(Attempt::Lost(message)),
-        Ok(ReplyV1::Failed { code, message, maybe_delivered: false }) => return Err(agent_status(code, message).into()),
+        Ok(ReplyV1::Failed { code, message, maybe_delivered: false }) => {
+            return Err(agent_status(code, message).into());
+        }
         Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
         Err(error) => return Ok(lost(&error, exchange)),
     };
     judge_redirect(exchange, status, &headers)?;
     headers::sanitize_response(&mut headers);
-    record.head(&exchange.conn, status.as_u16());
-    let mut events = exchange.attrs.is_watch().then(|| events(exchange, status, &headers)).flatten();
+    let response = Response { status, headers, end, body: BodyReader::new(recv, message.trailers) };
+    respond(exchange, response, pump, responder, record).await?;
+    Ok(Attempt::Done)
+}
+
+/// A response on its way to the client.
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    end: bool,
+    body: BodyReader,
+}
+
+/// Passes a response on, while the rest of the request's body goes the other way (`pump`, which ends when the client is
+/// gone).
+async fn respond(
+    exchange: &Exchange,
+    response: Response,
+    mut pump: Pin<&mut impl Future<Output = ClientError>>,
+    responder: &mut Responder<'_>,
+    record: &mut Record,
+) -> Result<(), EdgeError> {
+    let Response { status, headers, end, mut body } = response;
+    record.head(status.as_u16());
+    let mut events = exchange.attrs().is_watch().then(|| events(exchange, status, &headers)).flatten();
     responder.head(status, headers, end).await?;
     if end {
-        return Ok(Attempt::Done);
+        return Ok(());
     }
-    let mut body = BodyReader::new(recv, message.trailers);
     loop {
         let read = tokio::select! {
             biased;
             read = body.read() => read,
-            gone = &mut pump => return Err(gone.into()),
+            gone = pump.as_mut() => return Err(gone.into()),
             () = responder.gone() => return Err(ClientError::Gone.into()),
-            reason = exchange.cut() => {
-                end_watch(events.as_ref(), responder, reason).await?;
-                return Ok(Attempt::Done);
-            }
+            reason = exchange.cut() => return end_watch(events.as_ref(), responder, reason, record).await,
         };
-        let bytes = match read {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            Err(error) => {
+        let bytes = match (read, &mut events) {
+            (Ok(Some(bytes)), Some(events)) => events.push(bytes),
+            (Ok(Some(bytes)), None) => bytes,
+            (Ok(None), _) => break,
+            (Err(error), _) => {
                 tracing::debug!(%error, "the response ended early");
-                end_watch(events.as_ref(), responder, CloseReason::LinkLost).await?;
-                return Ok(Attempt::Done);
+                return end_watch(events.as_ref(), responder, CloseReason::LinkLost, record).await;
             }
         };
-        let bytes = events.as_mut().map_or(bytes.clone(), |events| events.push(bytes));
         if bytes.is_empty() {
             continue;
         }
@@ -158,8 +192,8 @@ async fn attempt(
         tokio::select! {
             biased;
             sent = responder.data(bytes) => sent?,
-            gone = &mut pump => return Err(gone.into()),
-            reason = exchange.scope.cancelled() => return Err(EdgeError::Cut(reason)),
+            gone = pump.as_mut() => return Err(gone.into()),
+            reason = exchange.scope().cancelled() => return Err(EdgeError::Cut(reason)),
         }
     }
     if let Some(rest) = events.as_mut().map(Events::rest).filter(|rest: &Bytes| !rest.is_empty()) {
@@ -168,15 +202,23 @@ async fn attempt(
     let (_status, mut trailers) = response_head(200, body.take_trailers())?;
     headers::sanitize_trailers(&mut trailers);
     responder.finish((!trailers.is_empty()).then_some(trailers)).await?;
-    Ok(Attempt::Done)
+    Ok(())
 }
 
 /// The reply that ends the waiting: head, refusal or failure.
-async fn final_reply(recv: &mut RecvHalf, dispatched: &Dispatched) -> Result<ReplyV1, StreamError> {
+async fn final_reply(
+    recv: &mut RecvHalf,
+    dispatched: &Dispatched,
+    delivery: &mut Delivery,
+) -> Result<ReplyV1, StreamError> {
     loop {
-        match recv.recv_reply().await? {
+        let reply = recv.recv_reply().await?;
+        delivery.on_reply(&reply);
+        match reply {
             ReplyV1::Dispatched => dispatched.set(),
-            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => return Ok(reply),
+            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => {
+                return Ok(reply);
+            }
         }
     }
 }
@@ -191,9 +233,10 @@ async fn end_watch(
     events: Option<&Events>,
     responder: &mut Responder<'_>,
     reason: CloseReason,
+    record: &mut Record,
 ) -> Result<(), EdgeError> {
     if events.is_some_and(Events::at_boundary) {
-        tracing::debug!(reason = reason.as_str(), "watch ended between two events");
+        record.cut(reason);
         return Ok(responder.finish(None).await?);
     }
     Err(EdgeError::Cut(reason))
@@ -223,8 +266,3 @@ fn lost(error: &StreamError, exchange: &Exchange) -> Attempt {
 fn ended_early(reason: &CloseReason) -> Status {
     Status::service_unavailable(reason.sentence(), None)
 }
-
-/// Other links tried for a request that no agent took.
-const REFUSALS_MAX: usize = 3;
-/// Times a GET or HEAD is sent again because its link was lost.
-const LOSSES_MAX: usize = 1;

@@ -2,7 +2,10 @@
 //! through the walker of each direction; a session that must end early tells the user why, and does not look like a
 //! success.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use hawser_frames::{Cut, Direction, Event, Kind, Session, SessionSpec};
@@ -13,8 +16,8 @@ use hawser_kube::{
     upgrade::{self, Upgrade},
 };
 use hawser_tunnel::{
-    RecvHalf, SendHalf, StreamError, TunnelStream,
-    wire::ReplyV1,
+    Delivery, Link, RecvHalf, SendHalf, StreamError, TunnelStream, Verdict,
+    wire::{ReplyV1, RequestV1},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -43,51 +46,106 @@ pub(crate) async fn forward(
         return Err(Status::bad_request("upgrades need HTTP/1.1").into());
     };
     responder.close_after();
-    let link = route(exchange, None).await?;
-    let TunnelStream { mut send, mut recv } = link.open().await.map_err(|error| broken(exchange, &error.to_string()))?;
-    send.send_request(&message).await.map_err(|error| broken(exchange, &error.to_string()))?;
-    let reply = tokio::select! {
-        biased;
-        reply = final_reply(&mut recv) => reply,
-        () = body.gone() => return Err(ClientError::Gone.into()),
-        reason = exchange.scope.cancelled() => return Err(Status::service_unavailable(reason.sentence(), None).into()),
-    };
-    let (status, mut headers) = match reply {
-        Ok(ReplyV1::Head { status, headers, .. }) => response_head(status, headers)?,
-        Ok(ReplyV1::Refused { code, message } | ReplyV1::Failed { code, message, .. }) => {
-            return Err(agent_status(code, message).into());
-        }
-        Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
-        Err(error) => return Err(broken(exchange, &error.to_string())),
-    };
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refused(status, headers, &mut recv, responder, record, exchange).await?);
-    }
-    let protocol = upgrade.check_response(status.as_u16(), &headers).map_err(Status::bad_gateway)?;
-    let session = session(&upgrade, &protocol)?;
     if body.raw().has_early_bytes() {
         // Nobody agrees whose bytes these are: the API server throws them away, others read them as stream data.
         return Err(Status::bad_request("bytes were sent before the connection was upgraded").into());
     }
+    let opened = tokio::select! {
+        biased;
+        opened = open(exchange, &message) => opened?,
+        () = body.gone() => return Err(ClientError::Gone.into()),
+        reason = exchange.scope().cancelled() => return Err(Status::service_unavailable(reason.sentence(), None).into()),
+    };
+    let Opened { status, mut headers, send, mut recv } = opened;
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return refused(status, headers, &mut recv, responder, record, exchange).await;
+    }
+    let protocol = upgrade.check_response(status.as_u16(), &headers).map_err(Status::bad_gateway)?;
+    let session = session(&upgrade, &protocol)?;
     upgrade.response_headers(&mut headers);
-    record.head(&exchange.conn, status.as_u16());
+    record.head(status.as_u16());
+    if body.raw().has_early_bytes() {
+        return Err(EdgeError::Cut(CloseReason::BadStream("bytes before the 101".into())));
+    }
     let writer = responder.switch(&headers).await?;
-    let stream = Stream { exchange, session: RefCell::new(session), to_client: RefCell::new(BytesMut::new()) };
+    let stream = Stream {
+        exchange,
+        session: RefCell::new(session),
+        to_client: RefCell::new(BytesMut::new()),
+        client_ended: Cell::new(false),
+    };
     stream.run(body.raw(), writer, send, recv, record).await
 }
 
-async fn final_reply(recv: &mut RecvHalf) -> Result<ReplyV1, StreamError> {
+/// A tunnel stream with the cluster's answer to the upgrade.
+struct Opened {
+    status: StatusCode,
+    headers: HeaderMap,
+    send: SendHalf,
+    recv: RecvHalf,
+}
+
+/// Asks one agent after the other, as long as they did not take the request.
+async fn open(exchange: &Exchange, message: &RequestV1) -> Result<Opened, EdgeError> {
+    let mut delivery = Delivery::new();
+    let mut last = None;
     loop {
-        match recv.recv_reply().await? {
+        let link = route(exchange, last).await?;
+        last = Some(link.id());
+        let (verdict, status) = match ask(&link, message, &mut delivery).await {
+            Ok(opened) => return Ok(opened),
+            Err(Asked::Answer(status)) => return Err(status.into()),
+            Err(Asked::NotTaken(status)) => (delivery.on_refused(), status),
+            // kubectl repeats a failed WebSocket exec over SPDY by itself; nothing is repeated here.
+            Err(Asked::Lost(why)) => (delivery.on_loss(false), broken(exchange, &why)),
+        };
+        match verdict {
+            Verdict::Retry => exchange.conn.worker.shared.metrics.retries.inc(),
+            Verdict::MaybeDelivered | Verdict::NotDelivered | Verdict::Truncated => return Err(status.into()),
+        };
+    }
+}
+
+/// Why an agent did not open the upgrade.
+enum Asked {
+    /// The client gets this answer.
+    Answer(Status),
+    /// The API server has not seen the request.
+    NotTaken(Status),
+    /// It may have.
+    Lost(String),
+}
+
+async fn ask(link: &Link, message: &RequestV1, delivery: &mut Delivery) -> Result<Opened, Asked> {
+    let not_taken = |why: String| Asked::NotTaken(Status::service_unavailable(why, Some(1)));
+    let stream = link.open().await.map_err(|error| not_taken(error.to_string()))?;
+    let TunnelStream { mut send, mut recv } = stream;
+    // An agent that did not get the whole of it cannot have acted on it.
+    send.send_request(message).await.map_err(|error| not_taken(error.to_string()))?;
+    delivery.on_sent();
+    loop {
+        let reply = match recv.recv_reply().await {
+            Ok(reply) => reply,
+            Err(StreamError::Refused) => {
+                return Err(not_taken("the agent takes no more requests".to_owned()));
+            }
+            Err(error) => return Err(Asked::Lost(error.to_string())),
+        };
+        delivery.on_reply(&reply);
+        match reply {
             ReplyV1::Dispatched => {}
-            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => return Ok(reply),
+            ReplyV1::Head { status, headers, .. } => {
+                let (status, headers) = response_head(status, headers).map_err(Asked::Answer)?;
+                return Ok(Opened { status, headers, send, recv });
+            }
+            ReplyV1::Refused { code, message } => return Err(Asked::NotTaken(agent_status(code, message))),
+            ReplyV1::Failed { code, message, .. } => return Err(Asked::Answer(agent_status(code, message))),
         }
     }
 }
 
-fn broken(exchange: &Exchange, why: &str) -> EdgeError {
-    // kubectl repeats a failed WebSocket exec over SPDY by itself; nothing else is repeated.
-    Status::bad_gateway(format!("cluster {}: the session could not be opened: {why}", exchange.cluster())).into()
+fn broken(exchange: &Exchange, why: &str) -> Status {
+    Status::bad_gateway(format!("cluster {}: the session could not be opened: {why}", exchange.cluster()))
 }
 
 /// The cluster's own refusal, whole, with the length that waiting clients need; then the connection closes.
@@ -112,7 +170,7 @@ async fn refused(
     }
     headers::sanitize_response(&mut headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    record.head(&exchange.conn, status.as_u16());
+    record.head(status.as_u16());
     record.sent(body.len());
     responder.whole(status, headers, body.freeze()).await?;
     Ok(())
@@ -152,6 +210,7 @@ struct Stream<'a> {
     session: RefCell<Option<Session>>,
     /// Accepted bytes on their way to the client: kept here, so that none is lost when the session is cut.
     to_client: RefCell<BytesMut>,
+    client_ended: Cell<bool>,
 }
 
 /// Why a direction ended.
@@ -187,9 +246,9 @@ impl Stream<'_> {
                         Ok(end) => end,
                         Err(_elapsed) => End::ClientGone,
                     },
-                    cut => cut,
+                    end @ (End::ClientGone | End::Cut(_)) => end,
                 },
-                reason = self.exchange.scope.cancelled() => End::Cut(reason),
+                reason = self.exchange.scope().cancelled() => End::Cut(reason),
             }
         };
         let (received, sent) = *counts.borrow();
@@ -212,6 +271,7 @@ impl Stream<'_> {
         loop {
             let Ok(bytes) = reader.raw().await else { return End::ClientGone };
             if bytes.is_empty() {
+                self.client_ended.set(true);
                 self.ended(Direction::ClientToServer);
                 send.finish();
                 return End::Eof;
@@ -234,10 +294,7 @@ impl Stream<'_> {
         loop {
             let bytes = match recv.read().await {
                 Ok(Some(bytes)) => bytes,
-                Ok(None) => {
-                    self.ended(Direction::ServerToClient);
-                    return End::Eof;
-                }
+                Ok(None) => return self.server_ended(),
                 Err(StreamError::Reset(reason) | StreamError::Stopped(reason)) => return End::Cut(reason),
                 Err(
                     StreamError::LinkLost(_)
@@ -271,6 +328,17 @@ impl Stream<'_> {
         }
     }
 
+    /// The server's direction has ended: in good order, unless a command still owes how it went. A SPDY client would take
+    /// the bare end of its connection for success.
+    fn server_ended(&self) -> End {
+        let owing = match &mut *self.session.borrow_mut() {
+            Some(session) => session.owes_status(),
+            None => false,
+        };
+        self.ended(Direction::ServerToClient);
+        if owing && !self.client_ended.get() { End::Cut(CloseReason::UpstreamGone) } else { End::Eof }
+    }
+
     fn ended(&self, direction: Direction) {
         if let Some(session) = &mut *self.session.borrow_mut() {
             session.end(direction);
@@ -279,7 +347,9 @@ impl Stream<'_> {
 
     /// Says on the user's screen why the session ends: a dropped SPDY connection looks like success.
     async fn tell(&self, writer: &mut Writer, reason: &CloseReason) {
-        let closing = self.session.borrow_mut().as_mut().and_then(|session| session.closing_frames(&reason.sentence()));
+        let closing =
+            self.session.borrow_mut().as_mut().and_then(|session| session.closing_frames(&reason.sentence()));
+        let closing_is_missing = closing.is_none();
         if let Some(frames) = closing {
             self.to_client.borrow_mut().extend_from_slice(&frames);
         }
@@ -290,8 +360,10 @@ impl Stream<'_> {
                 }
             }
         };
-        if tokio::time::timeout(FAREWELL, flush).await.is_err() {
-            tracing::debug!("the client did not take the reason for the end of its session");
+        let taken = tokio::time::timeout(FAREWELL, flush).await.is_ok();
+        if closing_is_missing || !taken {
+            // Nothing readable can follow: only a broken connection does not look like a good end.
+            writer.break_off();
         }
     }
 }

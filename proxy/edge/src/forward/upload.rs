@@ -8,7 +8,10 @@ use hawser_kube::headers::sanitize_trailers;
 use hawser_tunnel::{BodyWriter, wire::Fields};
 use tokio::sync::Notify;
 
-use crate::{downstream::{ClientError, RequestBody}, forward::fields};
+use crate::{
+    downstream::{ClientError, RequestBody},
+    forward::fields,
+};
 
 /// Set when the agent has dispatched the request.
 #[derive(Default)]
@@ -93,10 +96,12 @@ impl<'b, 'a> Upload<'b, 'a> {
                 self.torn = true;
                 self.kept.clear();
             }
-            if out.write(bytes).await.is_err() {
+            // Also where the tunnel fails: the bytes are kept or lost, but no longer the client's to account for.
+            let written = out.write(bytes).await;
+            self.body.release(length);
+            if written.is_err() {
                 return Ok(());
             }
-            self.body.release(length);
         }
         let trailers = self.ended.clone().unwrap_or_default();
         // As above: what the tunnel thinks of it comes with the reply.

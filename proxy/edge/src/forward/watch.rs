@@ -36,7 +36,8 @@ impl Events {
 
     /// Takes what came, gives what may go on.
     pub(crate) fn push(&mut self, bytes: Bytes) -> Bytes {
-        let whole_lines = matches!(self.framing, Framing::Lines { inside: false }) && bytes.last() == Some(&b'\n');
+        let whole_lines =
+            matches!(self.framing, Framing::Lines { inside: false }) && bytes.last() == Some(&b'\n');
         if self.held.is_empty() && whole_lines {
             return bytes;
         }
@@ -108,30 +109,26 @@ mod tests {
     #[test]
     fn lines_are_passed_on_whole() {
         let mut events = events("application/json;charset=utf-8");
-        assert_eq!(feed(&mut events, &[b"{1}\n", b"{2", b"}\n{3}\n{", b"4}\n"]), [
-            b"{1}\n".to_vec(),
-            vec![],
-            b"{2}\n{3}\n".to_vec(),
-            b"{4}\n".to_vec()
-        ]);
+        assert_eq!(
+            feed(&mut events, &[b"{1}\n", b"{2", b"}\n{3}\n{", b"4}\n"]),
+            [b"{1}\n".to_vec(), vec![], b"{2}\n{3}\n".to_vec(), b"{4}\n".to_vec()]
+        );
         assert!(events.at_boundary());
     }
 
     #[test]
     fn lengths_are_passed_on_whole() {
         let mut events = events("application/vnd.kubernetes.protobuf;stream=watch");
-        assert_eq!(feed(&mut events, &[&[0, 0], &[0, 2, 7], &[7, 0, 0, 0, 1], &[9]]), [
-            vec![],
-            vec![],
-            vec![0, 0, 0, 2, 7, 7],
-            vec![0, 0, 0, 1, 9]
-        ]);
+        assert_eq!(
+            feed(&mut events, &[&[0, 0], &[0, 2, 7], &[7, 0, 0, 0, 1], &[9]]),
+            [vec![], vec![], vec![0, 0, 0, 2, 7, 7], vec![0, 0, 0, 1, 9]]
+        );
     }
 
     #[test]
     fn an_event_beyond_the_bound_streams_and_has_no_boundary_inside() {
         let mut events = events("application/json");
-        assert_eq!(feed(&mut events, &[&[b'x'; 16]]), [vec![]], "at the bound it is held");
+        assert_eq!(feed(&mut events, &[&[b'x'; 16]]), [Vec::<u8>::new()], "at the bound it is held");
         assert_eq!(feed(&mut events, &[b"x"])[0].len(), 17, "beyond it goes on");
         assert!(!events.at_boundary());
         assert_eq!(feed(&mut events, &[b"x"])[0].len(), 1);

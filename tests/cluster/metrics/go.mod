@@ -1,0 +1,3 @@
+module hawser.test/cluster/metrics
+
+go 1.26.0
