@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up};
+use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up, whole_agents};
 
 /// The agents' pods.
 fn agents() -> Vec<String> {
@@ -27,12 +27,7 @@ fn kill_one_agent() {
 
 /// Two agents serve again.
 fn whole_again() {
-    until("two agents are connected", Duration::from_secs(90), || {
-        let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-        let replicas = status["clusters"][0]["replicas"].as_array().cloned().unwrap_or_default();
-        replicas.iter().filter(|replica| replica["links"] == 2).count() >= 2 && agents().len() == 2
-    });
+    until("two agents are connected", Duration::from_secs(90), || whole_agents() >= 2 && agents().len() == 2);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A command prints through Hawser what it prints directly, and ends with the same exit code: the commands in
 //! `same_as_direct/*.txt`, with the newest kubectl and with Debian's, over WebSocket and over SPDY.
-#![expect(missing_docs, reason = "a test")]
 
 use hawser_tests::same::{Client, same_as_direct};
 
@@ -12,4 +11,24 @@ fn reading() {
 #[test]
 fn reading_with_an_old_kubectl() {
     same_as_direct("reading", Client::Debian);
+}
+
+#[test]
+fn writing() {
+    same_as_direct("writing", Client::Newest);
+}
+
+#[test]
+fn writing_with_an_old_kubectl() {
+    same_as_direct("writing", Client::Debian);
+}
+
+#[test]
+fn rollouts() {
+    same_as_direct("rollouts", Client::Newest);
+}
+
+#[test]
+fn rollouts_with_an_old_kubectl() {
+    same_as_direct("rollouts", Client::Debian);
 }

@@ -128,11 +128,23 @@ impl Up {
         command
     }
 
+    /// The edge's process: another one after a test restarted it.
+    #[must_use]
+    pub fn edge_pid(&self) -> u32 {
+        let settings = std::fs::read(self.edge.data_dir.join("edge.json")).unwrap();
+        let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
+        u32::try_from(settings["pid"].as_u64().unwrap()).unwrap()
+    }
+
     /// A `hawser` command on the edge's data.
     #[must_use]
     pub fn hawser(&self, args: &[&str]) -> Command {
-        let program = std::fs::read_link(format!("/proc/{}/exe", self.edge.pid)).unwrap();
-        let mut command = Command::new(program);
+        let mut program = None;
+        until("an edge runs", Duration::from_secs(20), || {
+            program = std::fs::read_link(format!("/proc/{}/exe", self.edge_pid())).ok();
+            program.is_some()
+        });
+        let mut command = Command::new(program.unwrap());
         command.args(args).arg("--data-dir").arg(&self.edge.data_dir);
         command
     }
@@ -201,6 +213,16 @@ pub fn until(what: &str, limit: Duration, mut so: impl FnMut() -> bool) {
         assert!(now < deadline, "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// How many agents serve on both of their links.
+#[must_use]
+pub fn whole_agents() -> usize {
+    let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+    let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
+    let of = |cluster: &serde_json::Value| cluster["replicas"].as_array().cloned().unwrap_or_default();
+    clusters.iter().flat_map(of).filter(|replica| replica["links"] == 2).count()
 }
 
 /// A namespace of the test's own with a running pod `p`, removed when dropped.

@@ -129,7 +129,7 @@ fn run_stage(stage: Stage, tier: Tier) -> Result<Counts> {
         Stage::Deny => {
             let deny = cargo_deny()?;
             let mut command = tool(deny);
-            command.current_dir(repository()).args(["--offline", "check", "bans", "licenses", "sources"]);
+            command.current_dir(repository()).args(["check", "bans", "licenses", "sources"]);
             Ok(Counts::one(shown(&mut command).is_ok()))
         }
         Stage::EndToEnd => end_to_end(tier),

@@ -154,7 +154,7 @@ impl<'a> Layer<'a> {
 fn digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
-    format!("sha256:{:x}", hash.finalize())
+    format!("sha256:{}", hawser_identity::token::hex(&hash.finalize()))
 }
 
 /// Where the blob of a digest is kept.

@@ -48,3 +48,8 @@ eventually() {
   done
   echo "$out"
 }
+
+# first N COMMAND...: the first lines of a command that goes on for ever.
+first() {
+  head -n "$1" < <(shift && exec "$@")
+}

@@ -6,19 +6,20 @@
 s/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?( ?(Z|[+-][0-9]{2}:?[0-9]{2}))?/TIME/g
 s/(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (GMT|[+-][0-9]{4})/TIME/g
 
-# Ages in columns and sentences.
-s/\b[0-9]+(d([0-9]+h)?|h([0-9]+m)?|m([0-9]+s)?|s)\b/AGE/g
-
-# The two ways sign in as two people.
-s/hawser:root@example\.com|kubernetes-admin/USER/g
-s/\b(name|user): "?(admin|root@example\.com)"?$/\1: USER/
-
 # Identifiers.
 s/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/UID/g
 s/(containerd|sha256):(\/\/)?[0-9a-f]{64}/\1:ID/g
 s/(resourceVersion\\?"?[:=] ?\\?"?)[0-9]+/\1VERSION/g
 s/(ResourceVersion: +)[0-9]+/\1VERSION/
 s/eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/TOKEN/g
+
+# Ages in columns and sentences.
+s/\b[0-9]+(d([0-9]+h)?|h([0-9]+m)?|m([0-9]+s)?|s)\b/AGE/g
+s/ \(x[0-9]+ over AGE\)//
+
+# The two ways sign in as two people.
+s/hawser:root@example\.com|kubernetes-admin/USER/g
+s/\b(name|user): "?(admin|root@example\.com)"?$/\1: USER/
 
 # Random suffixes of generated names, and of the hexadecimal names of events.
 s/-[bcdfghjklmnpqrstvwxz2456789]{5}\b/-RANDOM/g

@@ -34,7 +34,7 @@ pub(super) async fn serve(
     headers.insert(header::HOST, host);
     let mut edge_left = pin!(send.stopped());
     let upgraded = tokio::select! {
-        upgraded = upgrade(&agent.server, &method, &request.target, &headers) => upgraded,
+        upgraded = upgrade_trusted(agent, &method, &request.target, headers) => upgraded,
         _left = &mut edge_left => return,
     };
     match upgraded {
@@ -46,10 +46,7 @@ pub(super) async fn serve(
             stream(early, read, write, send, recv).await;
         }
         Ok(Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
-            agent.metrics.token_refusals.inc();
-            agent.server.distrust_token();
-            let message =
-                "the API server does not accept the agent's ServiceAccount token; try again".to_owned();
+            let message = "the API server does not accept the agent's ServiceAccount token".to_owned();
             failed(&mut send, 502, message, false).await;
         }
         Ok(Upgraded::Refused { status, headers, body }) => {
@@ -69,6 +66,21 @@ pub(super) async fn serve(
         Err(UpgradeError::Connect(error)) => refused(&mut send, 503, error.to_string()).await,
         Err(error) => failed(&mut send, 502, error.to_string(), true).await,
     }
+}
+
+/// Asks for the upgrade, and once more with a fresh token where the API server did not accept the agent's own.
+async fn upgrade_trusted(
+    agent: &Rc<Agent>,
+    method: &Method,
+    target: &str,
+    mut headers: HeaderMap,
+) -> Result<Upgraded, UpgradeError> {
+    let first = upgrade(&agent.server, method, target, &headers).await?;
+    let Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. } = first else { return Ok(first) };
+    agent.metrics.token_refusals.inc();
+    agent.server.distrust_token();
+    headers.insert(header::AUTHORIZATION, agent.server.authorization(&*agent.clock)?);
+    upgrade(&agent.server, method, target, &headers).await
 }
 
 /// Carries the bytes both ways until the API server ends the connection or the edge gives up.

@@ -16,7 +16,11 @@ fn a_client_certificate_names_user_and_credential_exactly() {
     let clients = authorities(noon()).clients;
     for user in ["alice", "alice@example.com", "Zoë Ünsal", "a=b,CN=root/+\\", &"u".repeat(256)] {
         let pem = clients.issue_client(user, "c-7.x", HOUR, noon()).unwrap();
-        let expected = ClientIdentity { user: user.to_owned(), credential: "c-7.x".to_owned() };
+        let expected = ClientIdentity {
+            user: user.to_owned(),
+            credential: "c-7.x".to_owned(),
+            not_after: noon() + SignedDuration::try_from(HOUR).unwrap(),
+        };
         assert_eq!(client::verify(clients.bundle(), &chain(&pem), noon()), Ok(expected));
         assert!(pem.key_pem.starts_with("-----BEGIN PRIVATE KEY-----"));
     }

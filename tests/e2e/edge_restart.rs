@@ -1,0 +1,97 @@
+//! An edge that is restarted sees its work off: watches end as watches end, sessions are told why, and afterwards everything
+//! is as before. One that is killed loses nothing that it had acknowledged.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use hawser_tests::{Sandbox, Way, ok, ok_with, until, up, whole_agents};
+
+/// How the running edge was started, so that it can be started again.
+struct Started {
+    args: Vec<String>,
+    environment: HashMap<String, String>,
+}
+
+impl Started {
+    fn read() -> Self {
+        let words = |file: &str| {
+            let bytes = std::fs::read(format!("/proc/{}/{file}", up().edge_pid())).unwrap();
+            let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+            words.map(|word| String::from_utf8(word.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        let pair =
+            |text: String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { args: words("cmdline"), environment: words("environ").into_iter().filter_map(pair).collect() }
+    }
+
+    fn again(&self) {
+        let log = File::options().append(true).open(up().edge.data_dir.with_file_name("edge.log")).unwrap();
+        let mut edge = Command::new(&self.args[0]);
+        edge.args(&self.args[1..]).env_clear().envs(&self.environment).process_group(0);
+        let mut edge =
+            edge.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        // Outlives this test; until then somebody must take note of its end.
+        thread::spawn(move || edge.wait().is_ok());
+        until("two agents are connected", Duration::from_secs(60), || whole_agents() == 2);
+    }
+}
+
+fn signal(name: &str) {
+    let _sent = ok(Command::new("kill").args([name, &up().edge_pid().to_string()]));
+}
+
+fn gone(pid: u32) -> bool {
+    // A zombie of this test's own is gone too.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.is_empty() || status.contains("State:\tZ")
+}
+
+fn begun(mut command: Command) -> Child {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let _read = BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    child
+}
+
+#[test]
+fn restarted_and_killed() {
+    let sandbox = Sandbox::new("edge-restart");
+    let started = Started::read();
+
+    let pid = up().edge_pid();
+    let watch = begun(sandbox.kubectl(Way::Hawser, &["get", "pods", "-w"]));
+    let session =
+        begun(sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "sh", "-c", "echo begun; sleep 120"]));
+    signal("-TERM");
+    let watched = watch.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&watched.stderr).into_owned();
+    assert!(watched.status.success() && text.is_empty(), "{:?} {text}", watched.status);
+    let told = session.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{text}");
+    assert!(text.contains("session ended by Hawser: this edge is being restarted"), "{text}");
+    until("the edge is gone", Duration::from_secs(20), || gone(pid));
+    started.again();
+    assert_eq!(ok(&mut sandbox.kubectl(Way::Hawser, &["get", "pods", "-o", "name"])), "pod/p\n");
+
+    let pid = up().edge_pid();
+    let group = "apiVersion: access.hawser.dev/v1\nkind: Group\nmetadata: {name: t-acknowledged, namespace: hawser-system}\n\
+                 spec: {members: [{user: somebody@example.com}]}\n";
+    let _kept = ok_with(&mut up().hawser(&["apply", "-f", "-"]), group);
+    signal("-KILL");
+    until("the edge is gone", Duration::from_secs(5), || gone(pid));
+    started.again();
+    assert_eq!(ok(&mut sandbox.kubectl(Way::Hawser, &["get", "pods", "-o", "name"])), "pod/p\n");
+    let kept = ok(&mut up().hawser(&["get", "group", "t-acknowledged", "--output", "json"]));
+    assert!(kept.contains("somebody@example.com"), "{kept}");
+    let _gone = ok(&mut up().hawser(&["delete", "group", "t-acknowledged"]));
+}
