@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::Stdio,
+    thread,
     time::Duration,
 };
 
@@ -195,6 +196,22 @@ fn what_is_running_ends_with_the_right_to_it() {
         assert!(
             text.contains("session ended by Hawser: access was revoked"),
             "websocket={transport}: {text}"
+        );
+    }
+}
+
+#[test]
+fn an_expired_credential_says_so() {
+    for more in [&["--expires", "2s"][..], &["--expires", "2s", "--token"][..]] {
+        let person = Person::new("brief@example.com", more);
+        thread::sleep(Duration::from_secs(3));
+        let ran = person.kubectl(&["get", "pods", "-n", "default"]);
+        assert_eq!(ran.code, 1);
+        assert!(
+            ran.stderr.starts_with("error: You must be logged in to the server (")
+                && ran.stderr.contains("expired"),
+            "{}",
+            ran.stderr
         );
     }
 }

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub(crate) use get::get;
+pub(crate) use get::{get, post};
 pub(crate) use pool::{Pool, SendFailure};
 pub(crate) use upgrade::{UpgradeError, Upgraded, upgrade};
 

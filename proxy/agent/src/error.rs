@@ -13,10 +13,8 @@ pub enum AgentError {
         /// What the resolver says.
         source: std::io::Error,
     },
-    /// No answer over UDP.
-    #[error(
-        "{edge}: {source}; if nothing answers, UDP to {edge} is blocked on the way or no edge listens there"
-    )]
+    /// No connection over UDP.
+    #[error("{edge}: {source}{}", hint(.edge, .source))]
     Link {
         /// The edge.
         edge: String,
@@ -54,4 +52,39 @@ pub enum AgentError {
     /// A socket could not be made.
     #[error("UDP socket: {0}")]
     Socket(#[from] std::io::Error),
+}
+
+/// What the operator of the cluster can do about it, as far as that can be told from here.
+fn hint(edge: &str, error: &LinkError) -> String {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["no answer"]) {
+        format!(" (UDP to {edge} is blocked on the way, or no edge listens there)")
+    } else if says(&["UnknownIssuer", "BadSignature"]) {
+        " (the edge does not have the CA of the join token: import the cluster again and apply what it prints)".to_owned()
+    } else if says(&["Expired", "expired", "NotValidYet"]) {
+        " (the clock of this node or of the edge is wrong, or the edge's certificate was not renewed)"
+            .to_owned()
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: &str, hinted: &str) {
+        let source = LinkError::Handshake(said.to_owned());
+        let text = AgentError::Link { edge: "edge:8443".to_owned(), source }.to_string();
+        assert!(text.starts_with("edge:8443: handshake failed: ") && text.contains(hinted), "{text}");
+    }
+
+    #[test]
+    fn failures_say_what_to_do() {
+        check("no answer from 192.0.2.1:8443", "UDP to edge:8443 is blocked");
+        check("invalid peer certificate: UnknownIssuer", "import the cluster again");
+        check("invalid peer certificate: certificate expired: verification time 5", "clock");
+        check("peer closed", "handshake failed: peer closed");
+    }
 }

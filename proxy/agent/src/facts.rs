@@ -4,10 +4,10 @@ use std::{rc::Rc, time::Duration};
 
 use hawser_kube::clock::Clock;
 use hawser_tunnel::wire::StatusV1;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::apiserver::{ApiServer, get};
+use crate::apiserver::{ApiServer, get, post};
 
 /// What a cluster proves itself with.
 pub(crate) struct ClusterProof {
@@ -59,6 +59,9 @@ pub(crate) async fn look(server: &Rc<ApiServer>, clock: &dyn Clock) -> StatusV1 
     };
     let version = ask("/version").await;
     let nodes = ask("/api/v1/nodes?limit=1").await;
+    if let Err(problem) = may_impersonate(server, clock).await {
+        problems.push(problem);
+    }
     let first = nodes["items"].as_array().map_or(0, Vec::len) as u64;
     let rest = nodes["metadata"]["remainingItemCount"].as_u64().unwrap_or(0);
     StatusV1 {
@@ -67,6 +70,21 @@ pub(crate) async fn look(server: &Rc<ApiServer>, clock: &dyn Clock) -> StatusV1 
         nodes: u32::try_from(first + rest).unwrap_or(u32::MAX),
         problems,
     }
+}
+
+/// Without this right every request would be refused, and the refusal would name the agent instead of the person.
+async fn may_impersonate(server: &Rc<ApiServer>, clock: &dyn Clock) -> Result<(), String> {
+    let question = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "impersonate", "resource": "users"}},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = post(server, clock, path, &question).await?;
+    if answer["status"]["allowed"] == true {
+        return Ok(());
+    }
+    Err("the agent may not impersonate users: apply what `hawser import` prints again (ClusterRole hawser-agent)".to_owned())
 }
 
 /// Between two looks at a cluster that is well.

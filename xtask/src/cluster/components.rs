@@ -81,6 +81,8 @@ fn kube_apiserver(cluster: &Cluster) -> Vec<String> {
         format!("--audit-policy-file={}", text(&cluster.dir.join("audit-policy.yaml"))),
         format!("--audit-log-path={}", text(&cluster.dir.join("log/audit.jsonl"))),
         "--audit-log-mode=blocking".to_owned(),
+        // One request in a hundred ends its connection, as behind a rebalancing load balancer: nobody may notice.
+        "--goaway-chance=0.01".to_owned(),
         "--audit-log-maxsize=1024".to_owned(), // MiB; a test reads one file from its beginning
     ]
 }

@@ -2,9 +2,9 @@
 
 use std::{rc::Rc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hawser_kube::clock::Clock;
-use http::{Request, Version, header};
+use http::{Method, Request, Version, header};
 use serde_json::Value;
 
 use super::ApiServer;
@@ -14,23 +14,52 @@ use super::ApiServer;
 /// # Errors
 /// One sentence for the operator of the cluster.
 pub(crate) async fn get(server: &Rc<ApiServer>, clock: &dyn Clock, path: &str) -> Result<Value, String> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, ask(server, clock, path)).await {
-        Ok(answer) => answer.map_err(|what| format!("GET {path}: {what}")),
-        Err(_elapsed) => Err(format!("GET {path}: no answer from the API server within {ANSWER_TIMEOUT:?}")),
+    in_time(path, ask(server, clock, Method::GET, path, Bytes::new())).await
+}
+
+/// POSTs a JSON document as the agent itself.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) async fn post(
+    server: &Rc<ApiServer>,
+    clock: &dyn Clock,
+    path: &str,
+    document: &Value,
+) -> Result<Value, String> {
+    in_time(path, ask(server, clock, Method::POST, path, Bytes::from(document.to_string()))).await
+}
+
+async fn in_time(path: &str, answer: impl Future<Output = Result<Value, String>>) -> Result<Value, String> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|what| format!("{path}: {what}")),
+        Err(_elapsed) => Err(format!("{path}: no answer from the API server within {ANSWER_TIMEOUT:?}")),
     }
 }
 
-async fn ask(server: &Rc<ApiServer>, clock: &dyn Clock, path: &str) -> Result<Value, String> {
+async fn ask(
+    server: &Rc<ApiServer>,
+    clock: &dyn Clock,
+    method: Method,
+    path: &str,
+    document: Bytes,
+) -> Result<Value, String> {
     let authorization = server.authorization(clock).map_err(|error| error.to_string())?;
-    let request = Request::get(format!("https://{}{path}", server.authority()))
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("https://{}{path}", server.authority()))
         .version(Version::HTTP_2)
         .header(header::AUTHORIZATION, authorization)
         // The key set is offered as application/jwk-set+json only.
         .header(header::ACCEPT, "application/json, */*")
+        .header(header::CONTENT_TYPE, "application/json")
         .body(())
         .map_err(|error| error.to_string())?;
     let lease = server.pool().lease(server).await.map_err(|error| error.to_string())?;
-    let (response, _send) = lease.send(request, true).map_err(|error| error.to_string())?;
+    let (response, mut send) = lease.send(request, document.is_empty()).map_err(|error| error.to_string())?;
+    if !document.is_empty() {
+        send.send_data(document, true).map_err(|error| error.to_string())?;
+    }
     let response = response.await.map_err(|error| error.to_string())?;
     let status = response.status();
     let mut stream = response.into_body();
