@@ -84,6 +84,13 @@ fn refusals_and_failed_sign_ins_are_there() {
     assert_eq!(refused[0]["responseStatus"]["reason"], "Forbidden");
     assert_eq!(refused[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
 
+    let ran = run(&mut up().kubectl(Way::Hawser, &["get", "configmap", "no-such-map"]));
+    assert_eq!(ran.code, 1);
+    let failed = find("the failure", |event| event["objectRef"]["name"] == "no-such-map");
+    let status = &failed[0]["responseStatus"];
+    assert_eq!((&status["code"], &status["reason"]), (&404.into(), &"NotFound".into()), "{status}");
+    assert_eq!(status["message"], "configmaps \"no-such-map\" not found");
+
     let server = ok(&mut up().kubectl(
         Way::Hawser,
         &["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"],

@@ -32,3 +32,18 @@ fn rollouts() {
 fn rollouts_with_an_old_kubectl() {
     same_as_direct("rollouts", Client::Debian);
 }
+
+#[test]
+fn streams() {
+    same_as_direct("streams", Client::Newest);
+}
+
+#[test]
+fn streams_over_spdy() {
+    same_as_direct("streams", Client::NewestSpdy);
+}
+
+#[test]
+fn streams_with_an_old_kubectl() {
+    same_as_direct("streams", Client::Debian);
+}

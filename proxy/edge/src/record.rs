@@ -3,6 +3,7 @@
 
 use std::{rc::Rc, time::Instant};
 
+use bytes::BytesMut;
 use hawser_audit::Slot;
 use hawser_kube::{
     audit_event::{
@@ -35,6 +36,8 @@ pub(crate) struct Record {
     long_running: bool,
     started: bool,
     code: u16,
+    /// The beginning of an answer that is a failure.
+    failure: BytesMut,
     cut: Option<CloseReason>,
     bytes_in: u64,
     bytes_out: u64,
@@ -83,6 +86,7 @@ impl Record {
             long_running: attrs.is_some_and(RequestAttributes::is_long_running),
             started: false,
             code: 0,
+            failure: BytesMut::new(),
             cut: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -155,7 +159,16 @@ impl Record {
         self.cut = Some(reason);
     }
 
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    /// Bytes of the answer's body, on their way to the client.
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        self.bytes_out += bytes.len() as u64;
+        if self.code >= 400 && self.failure.len() + bytes.len() <= FAILURE_BYTES_MAX {
+            self.failure.extend_from_slice(bytes);
+        }
+    }
+
+    /// As [`Record::sent`], for a stream that is no answer's body.
+    pub(crate) fn streamed(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
     }
 
@@ -185,7 +198,8 @@ impl Record {
                     message: "Connection closed early".to_owned(),
                     ..ResponseStatus::code(200)
                 },
-                code => ResponseStatus::code(code),
+                code => ResponseStatus::of_answer(code, &self.failure)
+                    .unwrap_or_else(|| ResponseStatus::code(code)),
             })
         });
         // A failed sign-in has one event, of this stage, as in the API server's own log.
@@ -238,6 +252,8 @@ impl Drop for Record {
     }
 }
 
+/// A `Status` longer than this is recorded by its code alone.
+const FAILURE_BYTES_MAX: usize = 16 * 1024;
 /// Key in `user.extra`, as the API server writes it.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// How much of the target is kept of requests by people who could not sign in. (Targets are ASCII: any cut is a

@@ -18,24 +18,34 @@ impl Session {
     /// with an error; afterwards both sides are to be closed. Ends the session: nothing can be walked any more.
     ///
     /// Where the server had already said how the command ended, the frames only end the streams, and the client
-    /// shows that. `None` when the client could not read them: the server's direction stands inside a frame or was
-    /// closed, or no error stream is open. Then dropping the connection is all that can be done.
+    /// shows that. A SPDY DATA frame of which a part has gone on is filled up with zero bytes first: wrong bytes in an
+    /// output that ends with an error are better than a cut that looks like success. `None` when the client could not read
+    /// the frames: the server's direction stands inside another frame or was closed, or no error stream is open. Then
+    /// dropping the connection is all that can be done.
     #[must_use]
     pub fn closing_frames(&mut self, reason: &str) -> Option<Vec<u8>> {
         self.stop();
-        if !self.server.walker.takes_more() {
+        let (owed, ended) = match &self.server.walker {
+            Walker::Spdy(walker) => walker.owed(),
+            Walker::WebSocket(_) => (0, None),
+        };
+        if owed == 0 && !self.server.walker.takes_more() {
             return None;
         }
         let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
         match &self.server.walker {
             Walker::Spdy(walker) if walker.gone() => None,
-            Walker::Spdy(_) => self.spdy_frames(reason),
+            Walker::Spdy(_) => {
+                let mut frames = vec![0; owed];
+                frames.extend(self.spdy_frames(reason, ended)?);
+                Some(frames)
+            }
             Walker::WebSocket(walker) if walker.tunnel().is_some() => {
                 if walker.tunnel().is_some_and(crate::spdy::FrameWalker::gone) {
                     return None;
                 }
                 let opcode = if walker.continues_message() { CONTINUATION } else { BINARY };
-                let mut frames = message(opcode, &self.spdy_frames(reason)?);
+                let mut frames = message(opcode, &self.spdy_frames(reason, None)?);
                 frames.extend(close(CLOSE_NORMAL, ""));
                 Some(frames)
             }
@@ -43,8 +53,9 @@ impl Session {
         }
     }
 
-    /// The reason on every error stream, then the end of every stream. DATA needs no header compression state.
-    fn spdy_frames(&self, reason: &str) -> Option<Vec<u8>> {
+    /// The reason on every error stream, then the end of every stream but the one that has `ended`. DATA needs no header
+    /// compression state.
+    fn spdy_frames(&self, reason: &str, ended: Option<u32>) -> Option<Vec<u8>> {
         let errors = self.streams.error_streams_open();
         if errors.is_empty() {
             return None;
@@ -56,7 +67,7 @@ impl Session {
                 frames.extend(data_frame(id, 0, &text));
             }
         }
-        for id in self.streams.server_unfinished() {
+        for id in self.streams.server_unfinished().into_iter().filter(|id| Some(*id) != ended) {
             frames.extend(data_frame(id, FLAG_FIN, &[]));
         }
         Some(frames)

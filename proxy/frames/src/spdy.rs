@@ -114,6 +114,15 @@ impl FrameWalker {
         matches!(self.state, State::Data { begun: true, .. })
     }
 
+    /// Bytes of a DATA frame that has been let go on in part, which the client still waits for; and whether that frame
+    /// ends its stream.
+    pub(crate) const fn owed(&self) -> (usize, Option<u32>) {
+        match self.state {
+            State::Data { begun: true, left, fin, id, .. } => (left, if fin { Some(id) } else { None }),
+            State::Data { .. } | State::Header | State::Control { .. } => (0, None),
+        }
+    }
+
     /// GOAWAY has passed.
     pub(crate) const fn gone(&self) -> bool {
         self.gone

@@ -97,6 +97,34 @@ fn not_inside_a_frame() {
     assert_eq!(end(&mut played), None);
 }
 
+#[test]
+fn a_spdy_data_frame_is_filled_up() {
+    let capture = Capture::named("exec-137-spdy-nontty");
+    let begun = |id: u8, flags: u8| [0, 0, 0, id, flags, 0, 0, 10, b'a', b'b', b'c'];
+    for flags in [0, 1] {
+        let mut played = (0..capture.steps.len())
+            .rev()
+            .map(|steps| {
+                let mut played = play(capture.spec(), &capture.steps[..steps]);
+                played.walk(ServerToClient, &begun(STDOUT, flags));
+                played
+            })
+            .find(|played| played.cut.is_none())
+            .expect("stdout is open at some time");
+        let frames = end(&mut played).unwrap();
+        assert_eq!(frames[..7], [0; 7]);
+        let mut again = play(capture.spec(), &played.forwarded);
+        again.walk(ServerToClient, &frames);
+        assert_eq!(
+            (again.cut, again.session.exit_status()),
+            (None, Some(ExitStatus::Failure(REASON.into())))
+        );
+    }
+}
+
+/// Id of the stdout stream in captures of kubectl's exec without stdin: it opens error, stdout, stderr.
+const STDOUT: u8 = 3;
+
 fn end(played: &mut Played) -> Option<Vec<u8>> {
     played.session.closing_frames(REASON)
 }

@@ -236,6 +236,32 @@ impl ResponseStatus {
     }
 }
 
+impl ResponseStatus {
+    /// What an API server's answer of this code says, if its body is a `Status`; never the body of anything else.
+    #[must_use]
+    pub fn of_answer(code: u16, body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Answer {
+            kind: String,
+            status: String,
+            #[serde(default)]
+            message: String,
+            #[serde(default)]
+            reason: String,
+            details: Option<Details>,
+        }
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        (answer.kind == "Status").then_some(Self {
+            metadata: Empty {},
+            status: answer.status,
+            message: answer.message,
+            reason: answer.reason,
+            details: answer.details,
+            code,
+        })
+    }
+}
+
 impl From<&Status> for ResponseStatus {
     fn from(status: &Status) -> Self {
         Self {

@@ -188,7 +188,7 @@ async fn respond(
         if bytes.is_empty() {
             continue;
         }
-        record.sent(bytes.len());
+        record.sent(&bytes);
         tokio::select! {
             biased;
             sent = responder.data(bytes) => sent?,

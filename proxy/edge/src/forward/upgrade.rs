@@ -171,7 +171,7 @@ async fn refused(
     headers::sanitize_response(&mut headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     record.head(status.as_u16());
-    record.sent(body.len());
+    record.sent(&body);
     responder.whole(status, headers, body.freeze()).await?;
     Ok(())
 }
@@ -253,7 +253,7 @@ impl Stream<'_> {
         };
         let (received, sent) = *counts.borrow();
         record.received(received);
-        record.sent(sent);
+        record.streamed(sent);
         match end {
             End::Eof => Ok(()),
             End::ClientGone => Err(ClientError::Gone.into()),

@@ -34,7 +34,7 @@ pub(super) fn start(state: &State, program: &Path, fixture: &Path, ports: &Ports
     fs::write(&join_token, token)?;
     let policies = fixture.join("policies.yaml");
     fs::write(&policies, policies::fleet(CLUSTER)?)?;
-    run(command(&["apply", "--filename"]).arg(&policies))?;
+    run(command(&["apply"]).arg("--filename").arg(&policies))?;
     let flags = [
         "agent".to_owned(),
         format!("--cluster={CLUSTER}"),
@@ -49,7 +49,7 @@ pub(super) fn start(state: &State, program: &Path, fixture: &Path, ports: &Ports
     let agent = background(state, AGENT, program, &flags, ports.agent_health)?;
     run(&mut command(&["status", CLUSTER, "--wait", CONNECTED_WITHIN]))?;
     let kubeconfig = fixture.join(format!("{HAWSER}.kubeconfig"));
-    run(command(&["kubeconfig", USER, "--group", GROUP, "--output"]).arg(&kubeconfig))?;
+    run(command(&["kubeconfig", USER, "--group", GROUP]).arg("--output").arg(&kubeconfig))?;
     let proxies = vec![Proxy { name: EDGE, pid: edge }, Proxy { name: AGENT, pid: agent }];
     Ok(Chain { name: HAWSER, kubeconfig, proxies })
 }
