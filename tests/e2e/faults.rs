@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up, whole_agents};
+use hawser_tests::{Curl, Ran, Sandbox, Way, ok, ok_with, run, until, up, whole_agents};
 
 /// The agents' pods.
 fn agents() -> Vec<String> {
@@ -87,6 +87,23 @@ fn a_killed_agent() {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.to_lowercase().contains("error"), "{text}");
     whole_again();
+}
+
+#[test]
+fn a_goaway_of_the_api_server_is_nobodys_business() {
+    // The test cluster's API server ends the connection after one request in a hundred.
+    let sandbox = Sandbox::new("goaway");
+    let curl = Curl::new();
+    let of = format!("/api/v1/namespaces/{}", sandbox.namespace);
+    let reads = curl.codes(&format!("{of}/pods/p?pretty=[1-1500]"), &["--http2"]);
+    assert_eq!(reads.len(), 1500);
+    assert!(reads.iter().all(|code| code == "200"), "{:?}", reads.iter().find(|code| *code != "200"));
+    let body = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"g-"}}"#;
+    let write = ["--http2", "-X", "POST", "-H", "Content-Type: application/json", "-d", body];
+    let writes = curl.codes(&format!("{of}/configmaps?fieldManager=m[1-400]"), &write);
+    assert!(writes.iter().all(|code| code == "201"), "{:?}", writes.iter().find(|code| *code != "201"));
+    let there = ok(&mut sandbox.kubectl(Way::Direct, &["get", "configmaps", "-o", "name"]));
+    assert_eq!(there.lines().filter(|name| name.starts_with("configmap/g-")).count(), 400);
 }
 
 #[test]

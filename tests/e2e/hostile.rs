@@ -1,59 +1,8 @@
 //! What a hostile client sends never reaches the cluster as somebody else, as another cluster's, or half understood.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
-use hawser_tests::{Ran, Way, ok, run, up};
-
-/// curl with the administrator's client certificate.
-struct Curl {
-    _folder: tempfile::TempDir,
-    server: String,
-    args: Vec<String>,
-    kubeconfig: PathBuf,
-}
-
-impl Curl {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = up().admin_kubeconfig.clone();
-        let view = |path: &str| {
-            let args = ["config", "view", "--raw", "--minify", "-o", &format!("jsonpath={{{path}}}")]
-                .map(str::to_owned);
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            ok(&mut up().kubectl_as(&kubeconfig, &args))
-        };
-        let mut args = Vec::new();
-        for (flag, path) in [
-            ("--cacert", ".clusters[0].cluster.certificate-authority-data"),
-            ("--cert", ".users[0].user.client-certificate-data"),
-            ("--key", ".users[0].user.client-key-data"),
-        ] {
-            let file = folder.path().join(flag.trim_start_matches('-'));
-            let encoded = folder.path().join("encoded");
-            std::fs::write(&encoded, view(path)).unwrap();
-            let decoded = Command::new("base64").arg("-d").arg(&encoded).output().unwrap().stdout;
-            std::fs::write(&file, decoded).unwrap();
-            args.extend([flag.to_owned(), file.to_str().unwrap().to_owned()]);
-        }
-        Self { _folder: folder, server: view(".clusters[0].cluster.server"), args, kubeconfig }
-    }
-
-    fn run(&self, path: &str, more: &[&str]) -> Ran {
-        let mut command = Command::new("curl");
-        command
-            .args(["-sS", "--max-time", "20", "--path-as-is", "-w", "\n%{http_code}"])
-            .args(&self.args)
-            .args(more);
-        run(command.arg(format!("{}{path}", self.server)))
-    }
-
-    /// Status code of the answer.
-    fn code(&self, path: &str, more: &[&str]) -> String {
-        let ran = self.run(path, more);
-        ran.stdout.rsplit('\n').next().unwrap_or_default().to_owned()
-    }
-}
+use hawser_tests::{Curl, Way, run, up};
 
 const WHOAMI: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
 
@@ -136,13 +85,14 @@ fn paths_that_two_parsers_could_read_in_two_ways_are_refused() {
 #[test]
 fn without_a_credential_there_is_a_401_that_helps() {
     let up = up();
-    let server = Curl::new().server;
+    let curl = Curl::new();
+    let server = curl.server();
     let output = Command::new("curl").args(["-sSk", &format!("{server}/api/v1/pods")]).output().unwrap();
     let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(body["code"], 401);
     assert_eq!(body["reason"], "Unauthorized");
     let token = format!("--token=hwt_nosuch_{}", "0".repeat(64));
-    let args = ["--server", &server, "--insecure-skip-tls-verify", &token, "get", "pods"];
+    let args = ["--server", server, "--insecure-skip-tls-verify", &token, "get", "pods"];
     let mut kubectl = Command::new(&up.kubectl);
     let ran = run(kubectl.env("KUBECONFIG", "/dev/null").args(args));
     assert!(
@@ -209,5 +159,4 @@ fn the_agent_itself_holds_next_to_nothing() {
     assert_eq!(can(&["create", "pods", "-n", "default"]), "no");
     assert_eq!(can(&["impersonate", "groups/system:masters"]), "no");
     assert_eq!(can(&["impersonate", "users/hawser:alice"]), "yes");
-    assert!(Curl::new().kubeconfig.exists());
 }

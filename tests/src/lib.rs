@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails here"
 )]
 
+mod curl;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use curl::Curl;
 use serde::Deserialize;
 
 pub mod same;
@@ -110,14 +113,17 @@ impl Up {
     pub fn kubectl(&self, way: Way, args: &[&str]) -> Command {
         match way {
             Way::Hawser => self.kubectl_as(&self.admin_kubeconfig, args),
-            Way::Direct => {
-                let cluster = self.cluster();
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/run/netns/{}", cluster.netns)).arg(&self.kubectl);
-                command.arg("--kubeconfig").arg(&cluster.direct_kubeconfig).args(args);
-                command
-            }
+            Way::Direct => self.direct(self.cluster(), args),
         }
+    }
+
+    /// kubectl straight to the API server of one cluster.
+    #[must_use]
+    pub fn direct(&self, cluster: &Cluster, args: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", cluster.netns)).arg(&self.kubectl);
+        command.arg("--kubeconfig").arg(&cluster.direct_kubeconfig).args(args);
+        command
     }
 
     /// kubectl with a kubeconfig.
@@ -215,14 +221,15 @@ pub fn until(what: &str, limit: Duration, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// How many agents serve on both of their links.
+/// How many agents of the first cluster serve on both of their links.
 #[must_use]
 pub fn whole_agents() -> usize {
     let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
     let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
-    let of = |cluster: &serde_json::Value| cluster["replicas"].as_array().cloned().unwrap_or_default();
-    clusters.iter().flat_map(of).filter(|replica| replica["links"] == 2).count()
+    let first = clusters.iter().find(|cluster| cluster["name"] == up().cluster().name.as_str());
+    let replicas = first.and_then(|cluster| cluster["replicas"].as_array()).cloned().unwrap_or_default();
+    replicas.iter().filter(|replica| replica["links"] == 2).count()
 }
 
 /// A namespace of the test's own with a running pod `p`, removed when dropped.

@@ -160,9 +160,9 @@ pub(crate) fn clusters_only(options: &Options) -> Result<()> {
 }
 
 impl Options {
-    /// One cluster of the default version.
+    /// What the tests need: two clusters of the default version.
     pub(crate) fn plain(state: &State) -> Self {
-        Self { clusters: 1, kubernetes: KUBERNETES_DEFAULT.to_owned(), state: Some(state.dir.clone()) }
+        Self { clusters: 2, kubernetes: KUBERNETES_DEFAULT.to_owned(), state: Some(state.dir.clone()) }
     }
 }
 
