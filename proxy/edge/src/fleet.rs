@@ -3,7 +3,9 @@
 mod enrol;
 mod links;
 mod records;
+mod refusals;
 
 pub use enrol::{Enrolment, InviteError};
 pub(crate) use links::accept;
 pub use records::{LOOPBACK_ANNOTATION, ensure_cluster};
+pub use refusals::Refusals;

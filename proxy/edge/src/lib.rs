@@ -24,7 +24,7 @@ mod tls;
 mod worker;
 
 pub use config::{Config, ConfigError, Limits};
-pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, ensure_cluster};
+pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, Refusals, ensure_cluster};
 pub use hosts::{Host, HostTable, Hosts};
 pub use metrics::Metrics;
 pub use worker::{Shared, Sources, run};

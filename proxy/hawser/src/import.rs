@@ -6,7 +6,7 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use anyhow::Context as _;
-use hawser_edge::{Enrolment, ensure_cluster};
+use hawser_edge::{Enrolment, Refusals, ensure_cluster};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_policy::resources::{Cluster, ClusterSpec, Object};
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +32,7 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
         authorities: data.authorities()?,
         clock: Arc::new(SystemClock),
         certificate: AGENT_CERTIFICATE,
+        refusals: Refusals::default(),
     };
     let expires = expiry(SystemClock.wall(), &options)?;
     let edges = vec![settings.agent_address()];

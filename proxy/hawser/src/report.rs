@@ -43,14 +43,13 @@ async fn status(store: &Store, shared: &Shared, listen: SocketAddr) -> EdgeStatu
 
 fn cluster(shared: &Shared, name: String) -> ClusterStatus {
     let Some(ClusterSnapshot { connected, replicas, .. }) = shared.links.cluster(&name) else {
-        return ClusterStatus {
-            name,
-            problems: vec![
-                "no agent has connected since this edge started: see the logs of deployment hawser-agent in the cluster"
-                    .to_owned(),
-            ],
-            ..ClusterStatus::default()
+        let absence = match shared.enrolment.refusals.of(&name) {
+            Some((at, why)) => format!("its agent was refused at {at:.0}: {why}"),
+            None => {
+                "no agent is connected: see the logs of deployment hawser-agent in the cluster".to_owned()
+            }
         };
+        return ClusterStatus { name, problems: vec![absence], ..ClusterStatus::default() };
     };
     let newest = replicas.iter().find(|replica| !replica.status.kubernetes_version.is_empty());
     let mut problems: Vec<String> =

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{Config, Enrolment, Hosts, Limits, Shared, Sources};
+use hawser_edge::{Config, Enrolment, Hosts, Limits, Refusals, Shared, Sources};
 use hawser_identity::{SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
@@ -162,6 +162,7 @@ fn shared(
             authorities: Arc::clone(&authorities),
             clock: Arc::clone(&clock),
             certificate: AGENT_CERTIFICATE,
+            refusals: Refusals::default(),
         },
         link_tls: Arc::new(link_tls),
         handover: HandoverHub::new(HandoverConfig {

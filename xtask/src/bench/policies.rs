@@ -12,24 +12,33 @@ pub(crate) const GROUP: &str = "developers";
 /// How many policies there are.
 pub(crate) const POLICIES: usize = 1_000;
 
-/// All of it, as `hawser apply` takes it.
-pub(crate) fn fleet(cluster: &str) -> Result<String> {
+/// The files that `hawser apply` takes: first the groups, then the policies.
+pub(crate) fn fleet(cluster: &str) -> Result<[String; 2]> {
+    Ok([groups()?, policies(cluster)?])
+}
+
+fn groups() -> Result<String> {
     let mut text = String::new();
     for team in 0..TEAMS {
-        let mut members: Vec<String> = (0..PEOPLE_PER_TEAM)
-            .map(|person| format!("{{user: person-{team}-{person}@example.com}}"))
-            .collect();
+        let person = |number| format!("{{user: person-{team}-{number}@example.com}}");
+        let mut members: Vec<String> = (0..PEOPLE_PER_TEAM).map(person).collect();
         if team < TEAMS_OF_USER {
             members.push(format!("{{user: {USER}}}"));
         }
         let members = members.join(", ");
         write!(
             text,
-            "apiVersion: {API_VERSION}\nkind: Group\n\
-             metadata: {{name: team-{team}, namespace: hawser-system}}\nspec: {{members: [{members}]}}\n---\n"
+            "---\napiVersion: {API_VERSION}\nkind: Group\n\
+             metadata: {{name: team-{team}, namespace: hawser-system}}\nspec: {{members: [{members}]}}\n"
         )?;
     }
-    for number in 0..POLICIES - 1 {
+    Ok(text)
+}
+
+fn policies(cluster: &str) -> Result<String> {
+    let mut text = String::new();
+    policy(&mut text, GROUP, GROUP, "selector: {}", "roles: [edit]")?;
+    for number in 1..POLICIES {
         let team = number % TEAMS;
         let clusters = match number % 3 {
             0 => "selector: {}".to_owned(),
@@ -47,16 +56,14 @@ pub(crate) fn fleet(cluster: &str) -> Result<String> {
             _ => format!("roles: [edit], namespaces: [team-{team}]"),
         };
         policy(&mut text, &format!("policy-{number}"), &format!("team-{team}"), &clusters, &what)?;
-        text.push_str("---\n");
     }
-    policy(&mut text, "developers", GROUP, "selector: {}", "roles: [edit]")?;
     Ok(text)
 }
 
 fn policy(text: &mut String, name: &str, group: &str, clusters: &str, what: &str) -> std::fmt::Result {
     writeln!(
         text,
-        "apiVersion: {API_VERSION}\nkind: AccessPolicy\n\
+        "---\napiVersion: {API_VERSION}\nkind: AccessPolicy\n\
          metadata: {{name: {name}, namespace: hawser-system}}\n\
          spec: {{subjects: {{groups: [{group}]}}, clusters: {{{clusters}}}, {what}}}"
     )
@@ -74,6 +81,8 @@ mod tests {
 
     #[test]
     fn there_are_as_many_policies_as_said() {
-        assert_eq!(fleet("demo").unwrap().matches("kind: AccessPolicy").count(), POLICIES);
+        let [groups, policies] = fleet("demo").unwrap();
+        assert_eq!(policies.matches("kind: AccessPolicy").count(), POLICIES);
+        assert_eq!(groups.matches(USER).count(), TEAMS_OF_USER);
     }
 }

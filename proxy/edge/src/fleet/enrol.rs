@@ -13,6 +13,7 @@ use hawser_tunnel::wire::{EnrollV1, EnrolledV1, Enrollment, RejectedV1};
 use jiff::Timestamp;
 
 use super::records::{JoinRecord, PinRecord, ensure_cluster, read, write};
+use super::refusals::Refusals;
 
 /// Lets agents in.
 pub struct Enrolment {
@@ -24,6 +25,8 @@ pub struct Enrolment {
     pub clock: Arc<dyn Clock>,
     /// Lifetime of an agent's certificate.
     pub certificate: Duration,
+    /// Who was not let in.
+    pub refusals: Refusals,
 }
 
 /// No join token was made.
@@ -90,10 +93,12 @@ impl Enrolment {
         match self.try_enrol(request).await {
             Ok(enrolled) => {
                 tracing::info!(cluster, replica, "agent enrolled");
+                self.refusals.forget(&cluster);
                 Enrollment::Enrolled(enrolled)
             }
             Err(refusal) => {
                 tracing::warn!(cluster, replica, %refusal, "agent refused");
+                self.refusals.note(&cluster, self.clock.wall(), refusal.to_string());
                 Enrollment::Rejected(RejectedV1 { message: refusal.to_string() })
             }
         }

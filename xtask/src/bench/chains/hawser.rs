@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::{Chain, HAWSER, Ports, Proxy, background, local};
 use crate::bench::policies::{self, GROUP, USER};
-use crate::command::{output, run, tool};
+use crate::command::{feed, output, run, tool};
 use crate::state::State;
 
 /// Starts edge and agent, and waits until the cluster is connected.
@@ -32,9 +32,9 @@ pub(super) fn start(state: &State, program: &Path, fixture: &Path, ports: &Ports
     let token = join_token(&manifest).context("no join token in the import manifest")?;
     let join_token = fixture.join("join-token");
     fs::write(&join_token, token)?;
-    let policies = fixture.join("policies.yaml");
-    fs::write(&policies, policies::fleet(CLUSTER)?)?;
-    run(command(&["apply"]).arg("--filename").arg(&policies))?;
+    for objects in policies::fleet(CLUSTER)? {
+        feed(&mut command(&["apply", "--filename", "-"]), objects.as_bytes())?;
+    }
     let flags = [
         "agent".to_owned(),
         format!("--cluster={CLUSTER}"),
