@@ -7,6 +7,7 @@ use hawser_kube::{
     upgrade::Upgrade,
 };
 use http::Method;
+use tracing::{Instrument as _, field};
 
 use crate::{
     authenticate::authenticate,
@@ -27,7 +28,11 @@ pub(crate) async fn serve<'a>(
 ) -> (RequestBody<'a>, Responder<'a>) {
     let attrs = RequestAttributes::parse(request.method.as_str(), &request.target).map_err(Status::from);
     let mut record = Record::open(conn, &request, attrs.as_ref().ok());
-    if let Err(error) = try_serve(conn, attrs, &mut request, &mut responder, &mut record).await {
+    let span = tracing::debug_span!(
+        "exchange", peer = %conn.peer, cluster = %conn.host.cluster, audit_id = %record.audit_id(), user = field::Empty
+    );
+    let outcome = try_serve(conn, attrs, &mut request, &mut responder, &mut record).instrument(span).await;
+    if let Err(error) = outcome {
         give_up(conn, error, &mut responder, &mut record).await;
     }
     (request.body, responder)
@@ -44,6 +49,7 @@ async fn try_serve(
     let table = conn.worker.shared.policy.snapshot();
     let subject = authenticate(conn, &table, &request.headers)?;
     record.subject(&subject);
+    tracing::Span::current().record("user", &*subject.user);
     conn.admit();
     let attrs = attrs?;
     expressible(conn, request)?;

@@ -1,0 +1,51 @@
+//! A client that goes away takes its request with it: the API server's watch ends at once, and none is left behind.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use hawser_tests::{Sandbox, Way, ok, until, up};
+
+/// Watches of pod templates that the API server runs now (nobody else watches these often).
+fn running() -> u64 {
+    let metrics = ok(&mut up().kubectl(Way::Direct, &["get", "--raw", "/metrics"]));
+    let watches = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_longrunning_requests{")
+            && line.contains("resource=\"podtemplates\"")
+            && line.contains("verb=\"WATCH\"")
+    });
+    watches.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+fn watch(sandbox: &Sandbox) -> Child {
+    let args = ["get", "podtemplates", "-w", "--output-watch-events"];
+    let mut child = sandbox
+        .kubectl(Way::Hawser, &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("kubectl starts");
+    let mut line = String::new();
+    let _read = BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line);
+    assert!(line.starts_with("EVENT"), "{line}");
+    child
+}
+
+#[test]
+fn no_watch_is_left_behind() {
+    let sandbox = Sandbox::new("cancel");
+    let template = "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: t}\ntemplate: {spec: {containers: [{name: c, image: x}]}}\n";
+    let _made = hawser_tests::ok_with(&mut sandbox.kubectl(Way::Direct, &["apply", "-f", "-"]), template);
+    let before = running();
+    let mut children: Vec<Child> = (0..20).map(|_| watch(&sandbox)).collect();
+    until("twenty watches run", Duration::from_secs(10), || running() >= before + 20);
+    for child in &mut children {
+        child.kill().expect("it runs");
+    }
+    until("the API server has ended them", Duration::from_secs(3), || running() <= before);
+    for mut child in children {
+        let _gone = child.wait();
+    }
+}
