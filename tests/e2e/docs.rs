@@ -11,7 +11,7 @@ fn commands(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     let ours =
         |line: &&str| ["hawser ", "kubectl ", "cargo xtask "].iter().any(|program| line.starts_with(program));
-    let code = |line: &&str| !line.contains('`') && !line.ends_with('.');
+    let code = |line: &&str| line.is_ascii() && !line.contains('`') && !line.ends_with('.');
     lines.filter(ours).filter(code).map(str::to_owned).collect()
 }
 

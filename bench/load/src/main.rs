@@ -1,8 +1,10 @@
 //! The two ends of a benchmark, and the papers both need: `backend` answers like an API server, `load` asks and
 //! measures, `fixture` makes keys, tokens and kubeconfigs. What stands between the ends is the caller's business
 //! (`cargo xtask bench`), so that every system under test meets the same two programs.
-#![expect(clippy::print_stdout, reason = "a command-line tool: its result goes to standard output")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool: output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "a composition root: reads the clock")]
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -30,15 +32,23 @@ enum Command {
     Load(load::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::Fixture(options) => fixture::write(&options),
-        Command::Backend(options) => backend::run(&options),
-        Command::Load(options) => {
-            println!("{}", serde_json::to_string(&load::run(&options)?)?);
-            Ok(())
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Fixture(options) => fixture::write(options)?,
+        Command::Backend(options) => backend::run(options)?,
+        Command::Load(options) => println!("{}", serde_json::to_string(&load::run(options)?)?),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
