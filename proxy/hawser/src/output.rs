@@ -1,7 +1,7 @@
 //! What commands print: results to standard output, faults to standard error, colours only on a terminal.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line prints")]
+#![expect(clippy::print_stderr, reason = "this is where the command line prints")]
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::json;
 
@@ -9,12 +9,12 @@ use crate::cli::Format;
 
 /// One line of the result.
 pub(crate) fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+    raw(&format!("{text}\n"));
 }
 
-/// The result as it is, without a line end of our own.
+/// The result as it is, without a line end of our own. A reader that has seen enough (`| head`) is no fault.
 pub(crate) fn raw(text: &str) {
-    print!("{text}");
+    std::io::stdout().write_all(text.as_bytes()).ok();
 }
 
 /// Something the user should know, beside the result.
@@ -39,7 +39,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let print = |cells: Vec<&str>| {
         let padded: Vec<String> =
             cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.join("   ").trim_end());
+        line(padded.join("   ").trim_end());
     };
     print(header.to_vec());
     for row in rows {
