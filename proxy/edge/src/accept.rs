@@ -10,7 +10,7 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    tls,
+    Limits, tls,
     worker::{Shared, Worker},
 };
 
@@ -34,7 +34,8 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
 }
 
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    let Some(slot) = Slot::take(&worker.shared, peer.ip().to_canonical()) else {
+    let config = worker.shared.config.current();
+    let Some(slot) = Slot::take(&worker.shared, &config.limits, peer.ip().to_canonical()) else {
         worker.shared.metrics.refused_connections.inc();
         tracing::debug!(%peer, "connection refused: too many");
         return;
@@ -44,7 +45,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        tls::serve(worker, stream, peer).await;
+        tls::serve(worker, config, stream, peer).await;
         drop(slot);
     });
 }
@@ -56,8 +57,7 @@ struct Slot {
 }
 
 impl Slot {
-    fn take(shared: &Arc<Shared>, source: IpAddr) -> Option<Self> {
-        let limits = &shared.config.limits;
+    fn take(shared: &Arc<Shared>, limits: &Limits, source: IpAddr) -> Option<Self> {
         let mut sources = shared.sources.0.lock();
         let all: i64 = shared.metrics.connections.get();
         let of_source = sources.entry(source).or_insert(0);

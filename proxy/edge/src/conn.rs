@@ -6,11 +6,13 @@ use hawser_identity::{AuthError, ClientIdentity};
 use hawser_transport::Scope;
 use tokio::sync::Notify;
 
-use crate::{hosts::Host, worker::Worker};
+use crate::{Config, hosts::Host, worker::Worker};
 
 /// What every exchange on the connection shares.
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
+    /// In force when the connection was accepted.
+    pub(crate) config: Arc<Config>,
     pub(crate) host: Arc<Host>,
     pub(crate) peer: SocketAddr,
     /// The verified client certificate, or why the one presented is worth nothing; `None` = none presented.
@@ -29,6 +31,7 @@ pub(crate) struct Conn {
 impl Conn {
     pub(crate) fn new(
         worker: Rc<Worker>,
+        config: Arc<Config>,
         host: Arc<Host>,
         peer: SocketAddr,
         certificate: Option<Result<ClientIdentity, AuthError>>,
@@ -36,6 +39,7 @@ impl Conn {
     ) -> Self {
         Self {
             worker,
+            config,
             host,
             peer,
             certificate,
@@ -72,7 +76,7 @@ impl Conn {
 
     /// How long it may stay without a request.
     pub(crate) fn idle_timeout(&self) -> Duration {
-        let limits = &self.worker.config.limits;
+        let limits = &self.config.limits;
         if self.authenticated.get() { limits.idle_timeout } else { limits.unauthenticated_timeout }
     }
 

@@ -25,7 +25,7 @@ async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeE
     if let Some(link) = other.or_else(|| links.route(exchange.cluster(), class, worker.id)) {
         return Ok(link);
     }
-    let deadline = worker.shared.clock.now() + worker.config.limits.route_wait;
+    let deadline = worker.shared.clock.now() + exchange.conn.config.limits.route_wait;
     let link = links.wait_for(exchange.cluster(), class, worker.id, deadline).await;
     link.ok_or_else(|| not_connected(exchange))
 }

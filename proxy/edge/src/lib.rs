@@ -16,6 +16,7 @@ mod exchange;
 mod fleet;
 mod forward;
 mod hosts;
+mod keys;
 mod metrics;
 mod record;
 mod request;
@@ -23,8 +24,9 @@ mod respond;
 mod tls;
 mod worker;
 
-pub use config::{Config, ConfigError, Limits};
+pub use config::{Config, ConfigHandle, Limit, Limits, Quantity};
 pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, Refusals, ensure_cluster};
 pub use hosts::{Host, HostTable, Hosts};
+pub use keys::{Keys, LinkCertificate};
 pub use metrics::Metrics;
 pub use worker::{Shared, Sources, run};

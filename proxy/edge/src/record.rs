@@ -71,7 +71,7 @@ impl Record {
             stage_timestamp: received,
             annotations: [
                 ("hawser.dev/cluster".to_owned(), conn.host.cluster.to_string()),
-                ("hawser.dev/edge".to_owned(), conn.worker.config.edge_id.clone()),
+                ("hawser.dev/edge".to_owned(), conn.config.edge_id.clone()),
             ]
             .into(),
         };
@@ -116,7 +116,7 @@ impl Record {
         user.groups.push("system:authenticated".to_owned());
         user.extra.insert(CREDENTIAL_ID.to_owned(), vec![subject.credential.to_string()]);
         self.note("credential", subject.credential.to_string());
-        if self.conn.worker.config.audit_request_received {
+        if self.conn.config.audit_request_received {
             let mut event = self.event.clone();
             event.annotations.clear();
             self.write(event);

@@ -89,7 +89,7 @@ fn expressible(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     if request.method == Method::CONNECT || request.method == Method::TRACE {
         return Err(Status::method_not_allowed(format!("{} is not forwarded", request.method)));
     }
-    let fields_max = conn.worker.config.limits.headers_max;
+    let fields_max = conn.config.limits.headers_max;
     if request.headers.len() > fields_max {
         return Err(Status::header_fields_too_large(format!(
             "{} header fields, at most {fields_max} are taken",

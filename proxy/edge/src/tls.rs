@@ -8,12 +8,12 @@ use hawser_transport::dead_peer;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::{conn::Conn, downstream, hosts::Host, worker::Worker};
+use crate::{Config, conn::Conn, downstream, hosts::Host, worker::Worker};
 
 /// Serves one accepted connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, config: Arc<Config>, stream: TcpStream, peer: SocketAddr) {
     let handshake = handshake(&worker, stream);
-    let (host, stream) = match timeout(worker.config.limits.handshake_timeout, handshake).await {
+    let (host, stream) = match timeout(config.limits.handshake_timeout, handshake).await {
         Ok(Ok(done)) => done,
         Ok(Err(refused)) => {
             worker.shared.metrics.failed_handshakes.inc();
@@ -26,11 +26,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     };
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().map(|chain| {
-        client::verify(worker.shared.authorities.clients.bundle(), chain, worker.shared.clock.wall())
+        client::verify(worker.shared.keys.current().clients.bundle(), chain, worker.shared.clock.wall())
     });
     let http2 = session.alpn_protocol() == Some(b"h2");
     let scope = worker.scope.child();
-    let conn = Rc::new(Conn::new(worker, host, peer, certificate, scope));
+    let conn = Rc::new(Conn::new(worker, config, host, peer, certificate, scope));
     // The descriptor is open as long as the driver runs, and is not looked at afterwards.
     let descriptor = stream.get_ref().0.as_raw_fd();
     let (stranger, driven) = (Rc::clone(&conn), conn);
@@ -50,7 +50,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 
 /// Waits until the time for strangers is up, if nobody has signed in on the connection by then.
 async fn overstayed(conn: &Conn) {
-    tokio::time::sleep(conn.worker.config.limits.unauthenticated_timeout).await;
+    tokio::time::sleep(conn.config.limits.unauthenticated_timeout).await;
     if conn.authenticated() {
         std::future::pending().await
     }

@@ -3,7 +3,6 @@
 use std::{cell::RefCell, collections::HashMap, io, net::IpAddr, rc::Rc, sync::Arc};
 
 use hawser_audit::Audit;
-use hawser_identity::Authorities;
 use hawser_kube::clock::Clock;
 use hawser_policy::PolicyHandle;
 use hawser_transport::Scope;
@@ -11,12 +10,12 @@ use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig, Registry}
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{Config, Enrolment, Hosts, Metrics, accept, exchange, exchange::Exchanges, fleet};
+use crate::{ConfigHandle, Enrolment, Hosts, Keys, Metrics, accept, exchange, exchange::Exchanges, fleet};
 
 /// Everything the workers of one process share. All of it is read without a lock on the request path.
 pub struct Shared {
     /// How this edge runs.
-    pub config: Arc<Config>,
+    pub config: ConfigHandle,
     /// Clusters' names and certificates.
     pub hosts: Hosts,
     /// Who may do what.
@@ -31,8 +30,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Keys and trust.
-    pub authorities: Arc<Authorities>,
+    /// Keys, and trust in clients.
+    pub keys: Keys,
     /// Lets agents in (knows the store).
     pub enrolment: Enrolment,
     /// TLS of agents' links.
@@ -53,7 +52,6 @@ pub struct Sources(pub(crate) Mutex<HashMap<IpAddr, usize>>);
 pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Arc<Config>,
     /// Exchanges that run here now.
     pub(crate) live: RefCell<Exchanges>,
     pub(crate) drain: Scope,
@@ -66,10 +64,10 @@ pub(crate) struct Worker {
 /// # Errors
 /// The address cannot be used.
 pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Result<()> {
-    let config = Arc::clone(&shared.config);
-    let listener = hawser_transport::listen_tcp(config.listen, true)?;
+    let listen = shared.config.current().listen;
+    let listener = hawser_transport::listen_tcp(listen, true)?;
     let acceptor = Acceptor::bind(AcceptorConfig {
-        socket: hawser_transport::bind_udp(config.listen, true)?,
+        socket: hawser_transport::bind_udp(listen, true)?,
         worker: this.id,
         tls: Arc::clone(&shared.link_tls),
         hub: shared.handover.clone(),
@@ -79,7 +77,6 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
         id: this.id,
         drain: shared.drain.clone(),
         scope: this.scope,
-        config,
         shared,
         live: RefCell::default(),
     });
@@ -97,7 +94,7 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
 
 /// Waits until nothing runs here, or until the drain's time is up; then tells what still runs, and gives it a moment.
 async fn drained(worker: &Worker) {
-    let limits = &worker.config.limits;
+    let timeout = worker.shared.config.current().drain_timeout;
     let quiet = async {
         while !worker.live.borrow().is_empty() || worker.shared.metrics.connections.get() > 0 {
             tokio::time::sleep(DRAIN_LOOK).await;
@@ -105,7 +102,7 @@ async fn drained(worker: &Worker) {
     };
     tokio::select! {
         () = quiet => {}
-        () = tokio::time::sleep(limits.drain_timeout) => {
+        () = tokio::time::sleep(timeout) => {
             worker.live.borrow().cancel_all(&hawser_kube::close::CloseReason::Drain);
             let told = async {
                 while !worker.live.borrow().is_empty() {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::{agent, agent_image, import, kubeconfig, objects, output, serve, status};
+use crate::{agent, agent_image, config, import, kubeconfig, objects, output, serve, status};
 
 /// Access to Kubernetes clusters that nobody can reach from outside.
 ///
@@ -51,6 +51,9 @@ enum Command {
     Status(Status),
     /// Show the version
     Version(Version),
+    /// Print the reference of the configuration file, as in docs/configuration.md
+    #[command(hide = true)]
+    ConfigReference,
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -67,7 +70,7 @@ pub(crate) struct Data {
 }
 
 /// How a command prints.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
     Text,
@@ -77,37 +80,45 @@ pub(crate) enum Format {
 
 #[derive(Args)]
 pub(crate) struct Up {
-    #[command(flatten)]
-    pub(crate) data: Data,
-    /// Address for clients (TCP) and agents (UDP)
-    #[arg(long, default_value = "[::]:8443", value_name = "ADDR:PORT")]
-    pub(crate) listen: SocketAddr,
+    /// Configuration file (YAML); flags have the last word. It is read again when it changes and on SIGHUP. Every key
+    /// is in docs/configuration.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether configuration file and flags are valid; exit code 1 if not
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Folder with store, keys and audit log [default: /var/lib/hawser]
+    #[arg(long, env = "HAWSER_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address for clients (TCP) and agents (UDP) [default: [::]:8443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Name or address under which clients and agents reach this edge. A name needs a DNS entry for it and a wildcard
     /// below it (clusters are CLUSTER.NAME). Without it, clusters have loopback addresses on this machine only
-    #[arg(long, value_name = "NAME-OR-IP")]
+    #[arg(long, value_name = "NAME-OR-IP", value_parser = config::advertised)]
     pub(crate) advertise: Option<String>,
-    /// Address of metrics and health
-    #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR:PORT")]
-    pub(crate) health: SocketAddr,
+    /// Address of metrics and health [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) health: Option<SocketAddr>,
     /// Workers; by default one per core
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
-    /// What happens when the audit log cannot keep up: refuse requests, or go on and count the losses
-    #[arg(long, value_enum, default_value = "refuse")]
-    pub(crate) on_audit_full: OnAuditFull,
+    /// What happens when the audit log cannot keep up: refuse requests, or go on and count the losses [default: refuse]
+    #[arg(long, value_enum)]
+    pub(crate) on_audit_full: Option<OnAuditFull>,
     /// Also write RequestReceived events
     #[arg(long)]
     pub(crate) audit_request_received: bool,
-    /// How long running requests may go on after SIGTERM
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub(crate) drain_timeout: Duration,
-    /// How logs look
-    #[arg(long, value_enum, default_value = "text")]
-    pub(crate) log: Format,
+    /// How long running requests may go on after SIGTERM [default: 30s]
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) drain_timeout: Option<Duration>,
+    /// How logs look [default: text]
+    #[arg(long, value_enum)]
+    pub(crate) log: Option<Format>,
 }
 
 /// See `--on-audit-full`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnAuditFull {
     /// Answer 503 until there is room
     Refuse,
@@ -245,6 +256,7 @@ impl Cli {
             Command::Check(options) => objects::check(&options)?,
             Command::Status(options) => return block_on(status::run(options)),
             Command::Version(options) => output::version(options.output)?,
+            Command::ConfigReference => output::raw(&config::reference::render()),
             Command::Completion { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "hawser", &mut std::io::stdout());
             }
@@ -257,7 +269,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     hawser_transport::run(future).context("cannot start a runtime")?
 }
 
-/// `90s`, `15m`, `24h`, `30d` or combinations.
+/// `500ms`, `90s`, `15m`, `24h`, `30d` or combinations.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("{text:?} is not a duration; write for example 90s, 15m, 24h or 30d");
     let mut rest = text;
@@ -265,26 +277,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
         let number: u64 = rest[..digits].parse().map_err(|_not_a_number| expected())?;
-        let mut chars = rest[digits..].chars();
-        let seconds = match chars.next() {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            Some('d') => 86_400,
-            Some(_) | None => return Err(expected()),
-        };
-        total = number.checked_mul(seconds).and_then(|more| total.checked_add(more)).ok_or_else(expected)?;
-        rest = chars.as_str();
+        let unit = |(name, size): &(&str, u64)| Some((rest[digits..].strip_prefix(name)?, *size));
+        let (after, size) = DURATION_UNITS.iter().find_map(unit).ok_or_else(expected)?;
+        total = number.checked_mul(size).and_then(|more| total.checked_add(more)).ok_or_else(expected)?;
+        rest = after;
     }
-    if text.is_empty() || total > DURATION_SECONDS_MAX {
+    if text.is_empty() || total > DURATION_MS_MAX {
         Err(expected())
     } else {
-        Ok(Duration::from_secs(total))
+        Ok(Duration::from_millis(total))
     }
 }
 
+/// In milliseconds; `ms` before `m`, which it begins with.
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 /// Ten years: what a certificate authority lives.
-const DURATION_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+const DURATION_MS_MAX: u64 = 10 * 366 * 86_400_000;
 
 #[cfg(test)]
 mod tests {
@@ -299,6 +308,8 @@ mod tests {
     fn durations() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1m500ms"), Ok(Duration::from_millis(60_500)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
         for bad in ["", "5", "h", "5w", "-1s", "1.5h", "99999999999999999999h", "5000d"] {
             assert!(duration(bad).is_err(), "{bad}");

@@ -58,6 +58,19 @@ impl DataDir {
         Ok(Arc::new(authorities))
     }
 
+    /// The keys as they are in the folder by now. None is made: a file that is not there is a fault.
+    pub(crate) fn authorities_again(&self) -> anyhow::Result<Arc<Authorities>> {
+        for path in self.key_files() {
+            anyhow::ensure!(path.exists(), "{} is not there", path.display());
+        }
+        self.authorities()
+    }
+
+    /// What [`DataDir::authorities`] reads.
+    pub(crate) fn key_files(&self) -> Vec<PathBuf> {
+        KEY_FILES.iter().map(|name| self.0.join("keys").join(name)).collect()
+    }
+
     /// Path of the audit log; its folder is made.
     pub(crate) fn audit_log(&self) -> anyhow::Result<PathBuf> {
         let folder = self.0.join("audit");
@@ -122,3 +135,28 @@ fn outgoing_address() -> IpAddr {
 
 const STORE_FILE: &str = "store.db";
 const SETTINGS_FILE: &str = "edge.json";
+const KEY_FILES: [&str; 3] = ["serving-ca.pem", "clients-ca.pem", "agents-ca.pem"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_that_is_gone_is_not_made_anew_by_a_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        data.authorities().unwrap();
+        for path in data.key_files() {
+            let text = std::fs::read(&path).unwrap();
+            data.authorities_again().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let error = data.authorities_again().err().unwrap().to_string();
+            assert!(error.contains(path.to_str().unwrap()) && !path.exists(), "{error}");
+            // Without the mode 0600 that the file had.
+            std::fs::write(&path, text).unwrap();
+            assert!(data.authorities_again().is_err(), "readable by others");
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}

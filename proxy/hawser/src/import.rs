@@ -31,7 +31,6 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
         store,
         authorities: data.authorities()?,
         clock: Arc::new(SystemClock),
-        certificate: AGENT_CERTIFICATE,
         refusals: Refusals::default(),
     };
     let expires = expiry(SystemClock.wall(), &options)?;
@@ -165,9 +164,6 @@ const GRANTS: [Grant; 5] = [
 
 /// Bound on request only.
 const CLUSTER_ADMIN: &str = "cluster-admin";
-
-/// An invitation issues none, but the type that makes it also enrols.
-const AGENT_CERTIFICATE: std::time::Duration = std::time::Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -33,7 +33,7 @@ async fn status(store: &Store, shared: &Shared, listen: SocketAddr) -> EdgeStatu
         }
     };
     EdgeStatus {
-        edge_id: shared.config.edge_id.clone(),
+        edge_id: shared.config.current().edge_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         listen: listen.to_string(),
         audit: AuditStatus { dropped: shared.audit.dropped(), ready: shared.audit.ready() },

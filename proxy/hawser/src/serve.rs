@@ -1,12 +1,12 @@
 //! `hawser up`: an edge with its embedded store. Data and keys first, then the tables, then the workers; at SIGTERM the
-//! other way round.
+//! other way round. What changes while it runs comes through [`crate::reload`].
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{Config, Enrolment, Hosts, Limits, Refusals, Shared, Sources};
-use hawser_identity::{SubjectName, tls};
+use hawser_edge::{Config, ConfigHandle, Enrolment, Hosts, Keys, LinkCertificate, Refusals, Shared, Sources};
+use hawser_identity::{Authorities, IdentityError, SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
     close::CloseReason,
@@ -18,8 +18,9 @@ use hawser_tunnel::{
     CidKey, HandoverConfig, HandoverHub, Registry as Links,
     wire::{ALPN_ENROLL, ALPN_LINK},
 };
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::CertifiedKey;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -27,54 +28,67 @@ use tokio::{
 
 use crate::{
     cli::{OnAuditFull, Up},
+    config::EdgeConfig,
     data::{DataDir, Settings},
-    health, logging, report,
+    health, logging, output,
+    reload::{Reload, Watched},
+    report,
     tables::Tables,
 };
 
-/// Runs until SIGTERM or Ctrl-C, then drains.
+/// Runs until SIGTERM or Ctrl-C, then drains. With `--check` it only judges the configuration.
 pub(crate) fn run(options: Up) -> anyhow::Result<()> {
-    logging::start(options.log)?;
-    hawser_transport::run(edge(options))?
+    let file = Watched::new(options.config.iter().cloned().collect());
+    let config = EdgeConfig::read(&options)?;
+    if options.check {
+        output::line("the configuration is valid");
+        return Ok(());
+    }
+    logging::start(config.log)?;
+    hawser_transport::run(edge(options, config, file))?
 }
 
-async fn edge(options: Up) -> anyhow::Result<()> {
-    alone_on(options.listen)?;
-    let data = DataDir::create(&options.data.data_dir)?;
+async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<()> {
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
+    alone_on(config.listen)?;
+    let data = DataDir::create(&config.data_dir)?;
     let store = data.store()?;
     let settings = Settings {
         pid: std::process::id(),
-        port: options.listen.port(),
-        advertise: options.advertise.clone(),
-        health: options.health,
+        port: config.listen.port(),
+        advertise: config.advertise.clone(),
+        health: config.health,
     };
-    let health_listener = health::listen(options.health).await?;
+    let health_listener = health::listen(config.health).await?;
     let mut registry = Registry::default();
     let (changes, policy_changes) = watch::channel(0);
-    let shared = Arc::new(shared(&options, &data, &settings, store.clone(), &mut registry, policy_changes)?);
+    let (shared, link) = shared(&config, &data, &settings, store.clone(), &mut registry, policy_changes)?;
+    let shared = Arc::new(shared);
     let mut tables = Tables::new(
         store.clone(),
         Arc::clone(&shared.policy),
         changes,
         shared.hosts.clone(),
-        Arc::clone(&shared.authorities),
+        shared.keys.clone(),
         Arc::clone(&shared.clock),
         settings.clone(),
     );
     let from = tables.load().await?;
     let drain = shared.drain.clone();
     let scope = Scope::root();
-    let workers = start_workers(&options, &shared, &scope)?;
+    let workers = start_workers(&config, &shared, &scope)?;
     data.write_settings(&settings)?;
     let (told, drained) = (drain.clone(), drain.clone());
     let answers = health::Answers {
         registry,
         ready: Box::new(move || !told.is_cancelled()),
-        status: Some(report::source(store, Arc::clone(&shared), options.listen)),
+        status: Some(report::source(store, Arc::clone(&shared), config.listen)),
     };
     let health = tokio::task::spawn_local(health::serve(health_listener, Arc::new(answers)));
-    let tables = tokio::task::spawn_local(tables.follow(from));
-    tracing::info!(listen = %options.listen, health = %options.health, data = %options.data.data_dir.display(), "edge up");
+    tracing::info!(listen = %config.listen, health = %config.health, data = %config.data_dir.display(), "edge up");
+    let (reload, renew) = Reload::new(options, config, file, data, Arc::clone(&shared), link);
+    let tables = tokio::task::spawn_local(tables.follow(from, renew));
+    let reload = tokio::task::spawn_local(reload.follow(hangup));
     tokio::select! {
         () = terminated() => {}
         ended = tables => match ended {
@@ -83,7 +97,8 @@ async fn edge(options: Up) -> anyhow::Result<()> {
         },
         _reason = drained.cancelled() => {}
     }
-    tracing::info!(timeout = ?options.drain_timeout, "draining");
+    reload.abort();
+    tracing::info!(timeout = ?shared.config.current().drain_timeout, "draining");
     drain.cancel(CloseReason::Drain);
     tokio::task::spawn_blocking(move || workers.join()).await.context("waiting for the workers")??;
     health.abort();
@@ -100,11 +115,10 @@ fn alone_on(listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_workers(options: &Up, shared: &Arc<Shared>, scope: &Scope) -> anyhow::Result<Workers> {
-    let count = worker_count(options);
-    let config = WorkersConfig { count, pin: true, name: "edge".to_owned() };
+fn start_workers(config: &EdgeConfig, shared: &Arc<Shared>, scope: &Scope) -> anyhow::Result<Workers> {
+    let workers = WorkersConfig { count: worker_count(config), pin: true, name: "edge".to_owned() };
     let (for_worker, stop) = (Arc::clone(shared), shared.drain.clone());
-    let workers = Workers::start(scope, &config, move |worker| {
+    let workers = Workers::start(scope, &workers, move |worker| {
         let (shared, stop) = (Arc::clone(&for_worker), stop.clone());
         async move {
             let id = worker.id;
@@ -117,56 +131,52 @@ fn start_workers(options: &Up, shared: &Arc<Shared>, scope: &Scope) -> anyhow::R
     Ok(workers)
 }
 
-fn worker_count(options: &Up) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    options.workers.unwrap_or_else(cores).max(1)
+fn worker_count(config: &EdgeConfig) -> usize {
+    config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 fn shared(
-    options: &Up,
+    config: &EdgeConfig,
     data: &DataDir,
     settings: &Settings,
     store: Store,
     registry: &mut Registry,
     policy_changes: watch::Receiver<u64>,
-) -> anyhow::Result<Shared> {
+) -> anyhow::Result<(Shared, Arc<LinkCertificate>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let authorities = data.authorities()?;
-    let link_name = [SubjectName::Dns(hawser_agent::LINK_NAME.to_owned())];
-    let link_key = authorities.serving.issue_serving(&link_name, LINK_CERTIFICATE, clock.wall())?;
+    let link = LinkCertificate::new(link_certificate(&authorities, clock.wall())?);
     let link_tls = tls::link_server(
-        Arc::new(SingleCertAndKey::from(link_key)),
+        Arc::clone(&link) as Arc<_>,
         authorities.agents.bundle(),
         &[ALPN_LINK, ALPN_ENROLL],
         Arc::clone(&clock),
     )?;
-    let limits = Limits { drain_timeout: options.drain_timeout, ..Limits::default() };
-    limits.check()?;
-    let config = Config {
-        listen: options.listen,
+    let in_force = Config {
+        listen: config.listen,
         edge_id: edge_id(),
         advertise: vec![settings.agent_address()],
-        agent_certificate: AGENT_CERTIFICATE,
-        audit_request_received: options.audit_request_received,
-        limits,
+        agent_certificate: config.agent_certificate,
+        audit_request_received: config.audit.request_received,
+        drain_timeout: config.drain_timeout,
+        limits: config.limits.clone(),
     };
-    Ok(Shared {
+    let shared = Shared {
         hosts: Hosts::default(),
         policy: Arc::new(PolicyHandle::new(compile(&[], 0))),
         policy_changes,
         links: Links::new(),
-        audit: audit(options, data)?,
+        audit: audit(config, data)?,
         metrics: Arc::new(hawser_edge::Metrics::new(registry)),
         enrolment: Enrolment {
             store,
             authorities: Arc::clone(&authorities),
             clock: Arc::clone(&clock),
-            certificate: AGENT_CERTIFICATE,
             refusals: Refusals::default(),
         },
         link_tls: Arc::new(link_tls),
         handover: HandoverHub::new(HandoverConfig {
-            workers: u16::try_from(worker_count(options)).context("--workers")?,
+            workers: u16::try_from(worker_count(config)).context("more workers than can be told apart")?,
             generation: 0,
             process: 0,
             key: CidKey::random()
@@ -175,23 +185,33 @@ fn shared(
         }),
         drain: Scope::root(),
         sources: Sources::default(),
-        config: Arc::new(config),
+        config: ConfigHandle::new(in_force),
         clock,
-        authorities,
-    })
+        keys: Keys::new(authorities),
+    };
+    Ok((shared, link))
 }
 
-fn audit(options: &Up, data: &DataDir) -> anyhow::Result<Audit> {
+/// A new certificate for agents to see.
+pub(crate) fn link_certificate(
+    authorities: &Authorities,
+    now: Timestamp,
+) -> Result<Arc<CertifiedKey>, IdentityError> {
+    let name = [SubjectName::Dns(hawser_agent::LINK_NAME.to_owned())];
+    authorities.serving.issue_serving(&name, LINK_CERTIFICATE, now)
+}
+
+fn audit(config: &EdgeConfig, data: &DataDir) -> anyhow::Result<Audit> {
     let path = data.audit_log()?;
     let config = hawser_audit::Config {
-        on_full: match options.on_audit_full {
+        on_full: match config.audit.on_full {
             OnAuditFull::Refuse => OnFull::Refuse,
             OnAuditFull::Count => OnFull::Count,
         },
         path: path.clone(),
-        rotate_bytes: AUDIT_FILE_BYTES,
-        rotate_keep: AUDIT_FILES_KEPT,
-        queue_max: AUDIT_QUEUE,
+        rotate_bytes: config.audit.file_bytes,
+        rotate_keep: config.audit.files_kept,
+        queue_max: config.audit.queue,
     };
     Audit::start(config).with_context(|| format!("cannot write the audit log {}", path.display()))
 }
@@ -217,13 +237,5 @@ pub(crate) async fn terminated() {
 
 /// Datagrams that wait for the worker they belong to.
 const HANDOVER_RING: usize = 4096;
-/// Of the certificate agents see; it is issued anew at every start.
+/// Of the certificate agents see; it is issued anew at every start, every day, and with new keys.
 const LINK_CERTIFICATE: Duration = Duration::from_secs(366 * 86_400);
-/// Size of an audit log file.
-const AUDIT_FILE_BYTES: u64 = 100 << 20;
-/// Older audit log files that are kept.
-const AUDIT_FILES_KEPT: u32 = 10;
-/// Audit events that wait for the disk.
-const AUDIT_QUEUE: usize = 16_384;
-/// Of an agent's certificate.
-const AGENT_CERTIFICATE: Duration = Duration::from_secs(3600);

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use hawser_edge::{Host, HostTable, Hosts, LOOPBACK_ANNOTATION};
+use hawser_edge::{Host, HostTable, Hosts, Keys, LOOPBACK_ANNOTATION};
 use hawser_identity::{Authorities, RequestClientCert, SubjectName, tls};
 use hawser_kube::clock::Clock;
 use hawser_policy::{PolicyHandle, compile, resources::Object};
@@ -20,7 +20,7 @@ pub(crate) struct Tables {
     pub(crate) policy: Arc<PolicyHandle>,
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) hosts: Hosts,
-    pub(crate) authorities: Arc<Authorities>,
+    pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     objects: BTreeMap<Key, Object>,
@@ -28,11 +28,12 @@ pub(crate) struct Tables {
     generation: u64,
 }
 
-/// A cluster's TLS, kept while its names stay the same.
+/// A cluster's TLS, kept while its names and the keys stay the same.
 struct Served {
     names: Vec<String>,
     tls: Arc<rustls::ServerConfig>,
     issued: jiff::Timestamp,
+    by: Arc<Authorities>,
 }
 
 impl Tables {
@@ -41,7 +42,7 @@ impl Tables {
         policy: Arc<PolicyHandle>,
         changes: watch::Sender<u64>,
         hosts: Hosts,
-        authorities: Arc<Authorities>,
+        keys: Keys,
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Self {
@@ -50,7 +51,7 @@ impl Tables {
             policy,
             changes,
             hosts,
-            authorities,
+            keys,
             clock,
             settings,
             objects: BTreeMap::new(),
@@ -75,14 +76,24 @@ impl Tables {
         Ok(from)
     }
 
-    /// Follows the store; ends only with an error that a restart must cure.
-    pub(crate) async fn follow(mut self, mut from: u64) -> anyhow::Result<()> {
+    /// Follows the store, and issues certificates anew when `renew` tells; ends only with an error that a restart must
+    /// cure.
+    pub(crate) async fn follow(
+        mut self,
+        mut from: u64,
+        mut renew: watch::Receiver<()>,
+    ) -> anyhow::Result<()> {
         loop {
             let mut watch = self.store.watch(&KINDS, from).await.context("watching the store")?;
             let broken = loop {
-                match watch.next().await {
-                    Ok(event) => self.take(&event)?,
-                    Err(error) => break error,
+                tokio::select! {
+                    event = watch.next() => match event {
+                        Ok(event) => self.take(&event)?,
+                        Err(error) => break error,
+                    },
+                    Ok(()) = renew.changed() => if let Err(error) = self.publish_hosts() {
+                        tracing::error!(%error, "certificates cannot be issued anew; the old ones stay in use");
+                    },
                 }
             };
             let (StoreError::Lagged { .. } | StoreError::Compacted { .. }) = broken else {
@@ -126,13 +137,17 @@ impl Tables {
         }
         self.policy.publish(table);
         self.changes.send_replace(self.generation);
+        self.publish_hosts()
+    }
+
+    fn publish_hosts(&mut self) -> anyhow::Result<()> {
         let hosts = self.hosts_now()?;
         self.hosts.publish(HostTable::new(hosts));
         Ok(())
     }
 
     fn hosts_now(&mut self) -> anyhow::Result<Vec<Host>> {
-        let now = self.clock.wall();
+        let (now, by) = (self.clock.wall(), self.keys.current());
         let mut hosts = Vec::new();
         let mut served = BTreeMap::new();
         for object in self.objects.values() {
@@ -140,11 +155,14 @@ impl Tables {
             let name = &cluster.metadata.name;
             let names =
                 host_names(&self.settings, name, cluster.metadata.annotations.get(LOOPBACK_ANNOTATION));
-            let fresh =
-                |served: &Served| served.names == names && now.duration_since(served.issued) < REISSUE_AFTER;
+            let fresh = |served: &Served| {
+                served.names == names
+                    && Arc::ptr_eq(&served.by, &by)
+                    && now.duration_since(served.issued) < REISSUE_AFTER
+            };
             let entry = match self.served.remove(name).filter(fresh) {
                 Some(served) => served,
-                None => Served { tls: self.tls(&names)?, names, issued: now },
+                None => Served { tls: self.tls(&by, &names)?, names, issued: now, by: Arc::clone(&by) },
             };
             hosts.push(Host {
                 cluster: name.as_str().into(),
@@ -157,7 +175,7 @@ impl Tables {
         Ok(hosts)
     }
 
-    fn tls(&self, names: &[String]) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    fn tls(&self, by: &Authorities, names: &[String]) -> anyhow::Result<Arc<rustls::ServerConfig>> {
         let subjects: Vec<SubjectName> = names
             .iter()
             .map(|name| match name.parse::<IpAddr>() {
@@ -165,8 +183,7 @@ impl Tables {
                 Err(_not_an_address) => SubjectName::Dns(name.clone()),
             })
             .collect();
-        let key =
-            self.authorities.serving.issue_serving(&subjects, CERTIFICATE_LIFETIME, self.clock.wall())?;
+        let key = by.serving.issue_serving(&subjects, CERTIFICATE_LIFETIME, self.clock.wall())?;
         let resolver = Arc::new(SingleCertAndKey::from(key));
         Ok(Arc::new(tls::https_server(resolver, RequestClientCert::new(), Arc::clone(&self.clock))?))
     }
@@ -187,5 +204,5 @@ pub(crate) const INTERNAL_DOMAIN: &str = "hawser.internal";
 const KINDS: [&str; 6] = ["Cluster", "User", "Group", "AccessRole", "AccessPolicy", "Credential"];
 /// Of a certificate for a cluster's names.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
-/// A certificate this old is issued anew with the next change.
+/// A certificate this old is issued anew with the next change, or when the daily renewal comes.
 const REISSUE_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

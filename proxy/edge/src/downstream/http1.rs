@@ -74,7 +74,7 @@ async fn next_head(
     conn: &Conn,
     fresh: bool,
 ) -> Option<RequestHead> {
-    let limits = &conn.worker.config.limits;
+    let limits = &conn.config.limits;
     let mut begun = !reader.buffer.is_empty();
     let mut deadline =
         tokio::time::Instant::now() + if begun { limits.head_timeout } else { conn.idle_timeout() };
@@ -126,7 +126,7 @@ async fn exchange(
     persistence: &Cell<bool>,
     conn: &Rc<Conn>,
 ) -> Next {
-    let limits = &conn.worker.config.limits;
+    let limits = &conn.config.limits;
     let body = Body {
         decoder: BodyDecoder::new(head.body, &limits.http1()),
         ended: head.body == BodyLength::None,

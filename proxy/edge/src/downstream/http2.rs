@@ -16,7 +16,7 @@ pub(crate) async fn serve<I>(io: I, conn: Rc<Conn>)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = &conn.worker.config.limits;
+    let limits = &conn.config.limits;
     let handshake = h2::server::Builder::new()
         .initial_window_size(WINDOW_UNAUTHENTICATED)
         .initial_connection_window_size(WINDOW_AUTHENTICATED * limits.streams_max)
@@ -94,7 +94,7 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
             method: head.method,
             headers: head.headers,
             length,
-            body: super::RequestBody::Http2(Body { stream, wait: conn.worker.config.limits.body_wait }),
+            body: super::RequestBody::Http2(Body { stream, wait: conn.config.limits.body_wait }),
         };
         let head_only = request.method == Method::HEAD;
         let responder = super::Responder::Http2(Responder { respond, stream: None, head_only, ended: false });

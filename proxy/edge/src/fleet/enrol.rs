@@ -19,12 +19,10 @@ use super::refusals::Refusals;
 pub struct Enrolment {
     /// Where join tokens and pinned clusters are kept.
     pub store: Store,
-    /// Issues the agents' certificates.
+    /// Issues the agents' certificates. Those of the start: the links' TLS trusts them until the end.
     pub authorities: Arc<Authorities>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Lifetime of an agent's certificate.
-    pub certificate: Duration,
     /// Who was not let in.
     pub refusals: Refusals,
 }
@@ -87,10 +85,10 @@ impl Enrolment {
         Ok(text)
     }
 
-    /// Answers an agent that asks to be let in.
-    pub async fn enrol(&self, request: EnrollV1) -> Enrollment {
+    /// Answers an agent that asks to be let in; its certificate is good for `lifetime`.
+    pub async fn enrol(&self, request: EnrollV1, lifetime: Duration) -> Enrollment {
         let (cluster, replica) = (request.cluster_name.clone(), request.replica.clone());
-        match self.try_enrol(request).await {
+        match self.try_enrol(request, lifetime).await {
             Ok(enrolled) => {
                 tracing::info!(cluster, replica, "agent enrolled");
                 self.refusals.forget(&cluster);
@@ -104,7 +102,7 @@ impl Enrolment {
         }
     }
 
-    async fn try_enrol(&self, request: EnrollV1) -> Result<EnrolledV1, Refusal> {
+    async fn try_enrol(&self, request: EnrollV1, lifetime: Duration) -> Result<EnrolledV1, Refusal> {
         let name = &request.cluster_name;
         let pinned = read::<PinRecord>(&self.store, name).await?;
         let known = pinned.as_ref().is_some_and(|(pin, _)| pin.uid == request.cluster_uid);
@@ -116,7 +114,7 @@ impl Enrolment {
         let certificate = self
             .authorities
             .agents
-            .issue_agent(name, &request.replica, &request.csr, self.certificate, now)
+            .issue_agent(name, &request.replica, &request.csr, lifetime, now)
             .map_err(|error| Refusal::Told(error.to_string()))?;
         Ok(EnrolledV1 { chain: vec![certificate.to_vec()], cluster: name.clone() })
     }

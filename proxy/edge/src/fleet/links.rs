@@ -70,7 +70,8 @@ async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
     };
     let (mut stream, enroll) =
         timeout(FIRST_MESSAGE_WAIT, question).await.map_err(|_elapsed| Refused::Silent)??;
-    let answer = worker.shared.enrolment.enrol(enroll).await;
+    let lifetime = worker.shared.config.current().agent_certificate;
+    let answer = worker.shared.enrolment.enrol(enroll, lifetime).await;
     stream.send.send_enrollment(&answer).await?;
     stream.send.finish();
     // The answer must have arrived before the connection goes.
@@ -82,7 +83,7 @@ async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
 
 async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePermit) -> Result<(), Refused> {
     let shared = &worker.shared;
-    let agents = shared.authorities.agents.bundle();
+    let agents = shared.enrolment.authorities.agents.bundle();
     let identity = agent::verify(agents, &incoming.peer_chain, shared.clock.wall())?;
     let first = async {
         let mut stream = incoming.connection.accept().await?;
@@ -96,9 +97,10 @@ async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePerm
     };
     check(&hello, &identity)?;
     drop(place);
+    let config = shared.config.current();
     let welcome = WelcomeV1 {
-        edge_id: worker.config.edge_id.clone(),
-        edges: worker.config.advertise.clone(),
+        edge_id: config.edge_id.clone(),
+        edges: config.advertise.clone(),
         extensions: Vec::new(),
     };
     stream.send.send_control(&Control::Welcome(welcome)).await?;

@@ -45,7 +45,7 @@ pub(crate) async fn forward(
         request.body.unhurried();
     }
     let message = first_message(exchange, request, &request.headers, false);
-    let mut upload = Upload::new(&mut request.body, exchange.conn.worker.config.limits.replay_bytes_max);
+    let mut upload = Upload::new(&mut request.body, exchange.conn.config.limits.replay_bytes_max);
     let outcome = attempts(exchange, &message, &mut upload, responder, record).await;
     record.received(upload.bytes());
     outcome
@@ -109,7 +109,7 @@ async fn attempt(
     let dispatched = Dispatched::default();
     let mut out = BodyWriter::new(&mut send, message.trailers);
     let mut pump = pin!(upload.pump(&mut out, &dispatched));
-    let wait = exchange.conn.worker.config.limits.response_wait;
+    let wait = exchange.conn.config.limits.response_wait;
     let reply = tokio::select! {
         biased;
         reply = final_reply(&mut recv, &dispatched, delivery) => reply,
@@ -224,7 +224,7 @@ async fn final_reply(
 }
 
 fn events(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Option<Events> {
-    let bytes_max = exchange.conn.worker.config.limits.watch_event_bytes_max;
+    let bytes_max = exchange.conn.config.limits.watch_event_bytes_max;
     if status.is_success() { Events::new(headers, bytes_max) } else { None }
 }
 
