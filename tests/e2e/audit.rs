@@ -95,10 +95,11 @@ fn refusals_and_failed_sign_ins_are_there() {
         Way::Hawser,
         &["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"],
     ));
-    let marker = format!("{server}/api/v1/namespaces/unsigned/pods");
+    // The log may hold earlier runs.
+    let target = format!("/api/v1/namespaces/unsigned-{}/pods", std::process::id());
+    let marker = format!("{server}{target}");
     let _answer = ok(std::process::Command::new("curl").args(["-sSk", &marker]));
-    let failed =
-        find("the failed sign-in", |event| event["requestURI"] == "/api/v1/namespaces/unsigned/pods");
+    let failed = find("the failed sign-in", |event| event["requestURI"] == target.as_str());
     assert_eq!(failed.len(), 1);
     assert_eq!(
         (&failed[0]["stage"], &failed[0]["user"]),

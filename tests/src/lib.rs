@@ -21,6 +21,7 @@ use std::{
 pub use curl::Curl;
 use serde::Deserialize;
 
+pub mod metrics;
 pub mod same;
 
 /// The last line of `cargo xtask up --json`.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{Ran, Way, ok, program, run_with, until, up};
-use list::{Entry, Step};
+use list::{Entry, Expected, Step};
 
 mod list;
 
@@ -104,8 +104,20 @@ fn both(entry: &Entry, sides: &[Side; 2], client: Client) -> (Vec<Ran>, Vec<Ran>
 
 /// What is wrong with a pair of results, if anything.
 fn fault(step: &Step, direct: &Ran, through: &Ran) -> Option<String> {
-    let expected = if step.fails { direct.code != 0 } else { direct.code == 0 };
-    if !expected {
+    let as_expected = match &step.expected {
+        Expected::Success => direct.code == 0,
+        Expected::Failure => direct.code != 0,
+        Expected::Different { direct: one, through: other } => {
+            let sides = [("directly", one, direct), ("through Hawser", other, through)];
+            let faults = sides.into_iter().filter_map(|(way, expected, ran)| {
+                let found = format!("{}\n{}{}", ran.code, ran.stdout, ran.stderr);
+                let text = || format!("{way}, - expected, + found:\n{}\n", difference(expected, &found));
+                (*expected != found).then(text)
+            });
+            return Some(faults.collect::<String>()).filter(|text| !text.is_empty());
+        }
+    };
+    if !as_expected {
         return Some(format!("directly, exit code {}:\n{}{}", direct.code, direct.stdout, direct.stderr));
     }
     if direct == through {

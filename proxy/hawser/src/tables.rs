@@ -1,7 +1,12 @@
 //! From the store to what requests read: every change is compiled into a new policy table and a new table of hosts, and
 //! both are swapped in. A change is in force a few milliseconds after the store has acknowledged it.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use hawser_edge::{Host, HostTable, Hosts, Keys, LOOPBACK_ANNOTATION};
@@ -26,6 +31,8 @@ pub(crate) struct Tables {
     objects: BTreeMap<Key, Object>,
     served: BTreeMap<String, Served>,
     generation: u64,
+    /// What the log has said of the policies as they are.
+    warned: BTreeSet<String>,
 }
 
 /// A cluster's TLS, kept while its names and the keys stay the same.
@@ -57,6 +64,7 @@ impl Tables {
             objects: BTreeMap::new(),
             served: BTreeMap::new(),
             generation: 0,
+            warned: BTreeSet::new(),
         }
     }
 
@@ -132,9 +140,11 @@ impl Tables {
         self.generation += 1;
         let objects: Vec<Object> = self.objects.values().cloned().collect();
         let table = compile(&objects, self.generation);
-        for warning in table.warnings() {
+        let warnings: BTreeSet<String> = table.warnings().iter().cloned().collect();
+        for warning in warnings.difference(&self.warned) {
             tracing::warn!(warning, "policy");
         }
+        self.warned = warnings;
         self.policy.publish(table);
         self.changes.send_replace(self.generation);
         self.publish_hosts()

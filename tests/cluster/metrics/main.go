@@ -1,6 +1,6 @@
-// An aggregated API server: metrics.k8s.io/v1beta1 as `kubectl top` reads it, with the same figures for
-// every node and pod. It serves only who shows a front-proxy certificate, as the API server does for a
-// request it has authenticated, and answers with errors in Kubernetes' own form.
+// An aggregated API server: metrics.k8s.io/v1beta1 as `kubectl top` reads it, for a node node-1 and a pod p
+// in every namespace, always the same. It serves only who shows a front-proxy certificate, as the API server
+// does for a request it has authenticated, and answers with errors in Kubernetes' own form.
 package main
 
 import (
@@ -23,7 +23,7 @@ type object = map[string]any
 
 const group, version = "metrics.k8s.io", "metrics.k8s.io/v1beta1"
 
-var usage = object{"cpu": "123m", "memory": "45Mi"}
+var usage = object{"cpu": "2", "memory": "45Mi"}
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address")
@@ -52,8 +52,15 @@ func main() {
 
 func routes() http.Handler {
 	mux := http.NewServeMux()
+	// A body that is nil is an object that is not there.
 	get := func(path string, body func(*http.Request) object) {
-		mux.HandleFunc("GET "+path, func(out http.ResponseWriter, in *http.Request) { answer(out, 200, body(in)) })
+		mux.HandleFunc("GET "+path, func(out http.ResponseWriter, in *http.Request) {
+			if found := body(in); found != nil {
+				answer(out, 200, found)
+			} else {
+				status(out, 404, "NotFound", "no metrics of "+in.PathValue("name"))
+			}
+		})
 	}
 	get("/apis", func(*http.Request) object {
 		return object{"kind": "APIGroupList", "apiVersion": "v1", "groups": []object{apiGroup()}}
@@ -116,10 +123,16 @@ func list(kind string, items ...object) object {
 }
 
 func node(name string) object {
+	if name != "node-1" {
+		return nil
+	}
 	return metrics("NodeMetrics", object{"name": name}, "usage", usage)
 }
 
 func pod(namespace, name string) object {
+	if name != "p" {
+		return nil
+	}
 	return metrics("PodMetrics", object{"namespace": namespace, "name": name}, "containers",
 		[]object{{"name": "c", "usage": usage}})
 }

@@ -34,9 +34,11 @@ served() {
   return $code
 }
 
-# terminal COMMAND: runs a command line on a terminal of 24 lines and 80 columns.
+# terminal COMMAND: runs a command line on a terminal of 24 lines and 80 columns. What is piped in is typed; the end
+# of the input comes out as ^@ now and then.
 terminal() {
-  script --quiet --return --command "stty rows 24 cols 80; $1" /dev/null
+  script --quiet --return --command "stty rows 24 cols 80; $1" /dev/null | sed 's/\^@//g'
+  return "${PIPESTATUS[0]}"
 }
 
 # eventually COMMAND...: again and again until it succeeds, for 20 seconds at most; prints the last output.

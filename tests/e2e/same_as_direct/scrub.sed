@@ -14,12 +14,22 @@ s/(ResourceVersion: +)[0-9]+/\1VERSION/
 s/eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/TOKEN/g
 
 # Ages in columns and sentences.
-s/\b[0-9]+(d([0-9]+h)?|h([0-9]+m)?|m([0-9]+s)?|s)\b/AGE/g
+s/\b[0-9]{1,3}(d([0-9]+h)?|h([0-9]+m)?|m([0-9]+s)?|s)\b/AGE/g
 s/ \(x[0-9]+ over AGE\)//
 
 # The two ways sign in as two people.
-s/hawser:root@example\.com|kubernetes-admin/USER/g
+s/hawser:root@example\.com/USER/g
+s/(kube-apiserver-client +)admin /\1USER /
 s/\b(name|user): "?(admin|root@example\.com)"?$/\1: USER/
+
+s/\b(exec "|pod |X509SHA256=)[0-9a-f]{64}\b/\1ID/g
+
+# What klog and a port-forward put before a message.
+s/^[IWE][0-9]{4} [0-9:.]{15} +[0-9]+ /LOG /
+s/Handling connection for [0-9]+/Handling connection for PORT/
+
+# Hashes of pod templates that hold a time (`rollout restart`).
+s/(pod-template-hash[=:] ?|\bweb-)[bcdfghjklmnpqrstvwxz2456789]{7,10}\b/\1HASH/g
 
 # Random suffixes of generated names, and of the hexadecimal names of events.
 s/-[bcdfghjklmnpqrstvwxz2456789]{5}\b/-RANDOM/g
@@ -31,6 +41,9 @@ s/(127\.0\.0\.1|\[::1\]|localhost):[0-9]{4,5}/\1:PORT/g
 
 # Progress whose lines depend on how fast the cluster is.
 /^Waiting for (deployment|daemon set|[0-9]+ pods)/d
+
+# `cp` may end before it has printed what the pod's tar says.
+/^tar: /d
 
 # Columns are as wide as what was scrubbed in them.
 s/([^ ]) {2,}/\1  /g

@@ -1,6 +1,7 @@
 //! `bench path`: the same requests to the same backend directly, through haproxy → haproxy, and through Hawser's edge
 //! and agent; TLS on every hop.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use super::results::{Aim, Results};
 use super::{machine, profile};
 use crate::interrupt;
 use crate::progress::{heading, note, seconds, step};
-use crate::state::State;
+use crate::state::{State, repository};
 
 /// How thoroughly to measure.
 #[derive(Args)]
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     /// How long each measurement of small requests lasts
     #[arg(long, value_name = "S", default_value_t = 3)]
     seconds: u32,
-    /// A first impression: 2 short rounds; the results file is not written
+    /// A first impression: 2 short rounds; `bench/results` stays as it is
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
 }
@@ -39,14 +40,15 @@ pub(crate) fn path(options: &Options) -> Result<()> {
     chains::clear(&state)?;
     let started = Instant::now();
     let outcome = measure(&state, &programs, &plan);
+    let interrupted = interrupt::seen();
     interrupt::clear();
-    chains::end(&state)?;
-    if outcome.is_ok() {
-        chains::clear(&state)?;
-        note(format!("measured in {}", seconds(started.elapsed())));
-    } else {
+    if outcome.is_err() && !interrupted {
+        chains::end(&state)?;
         note(format!("logs are in {}; the next run removes them", state.dir.display()));
+        return outcome;
     }
+    chains::clear(&state)?;
+    note(format!("{} in {}", if interrupted { "removed" } else { "measured" }, seconds(started.elapsed())));
     outcome
 }
 
@@ -66,6 +68,11 @@ impl Plan {
         let Options { rounds, seconds, quick: _ } = *options;
         Self { rounds, seconds: f64::from(seconds), bulk_bytes: BULK_BYTES, keep: true }
     }
+
+    /// Results that are kept lie in the repository, others beside the programs.
+    fn folder(&self) -> PathBuf {
+        repository().join(if self.keep { "bench/results" } else { "target/bench" })
+    }
 }
 
 fn measure(state: &State, programs: &Programs, plan: &Plan) -> Result<()> {
@@ -81,15 +88,18 @@ fn measure(state: &State, programs: &Programs, plan: &Plan) -> Result<()> {
     }
     results.compare(HAWSER, HAPROXY);
     results.print(&[DIRECT, HAPROXY, HAWSER], HAWSER);
+    for chain in &chains {
+        let proxies: Vec<&str> = chain.proxies.iter().map(|proxy| proxy.name).collect();
+        results.print_parts(BUSY, CPU_PER_REQUEST, &proxies);
+        results.print_parts(BULK, CPU_PER_GB, &proxies);
+    }
     println!("{}", caveat(plan, others));
     let met = results.judge(&AIM);
-    if plan.keep {
-        results.write(&facts)?;
-    }
+    results.write(&facts, &plan.folder())?;
     if !met {
         heading("profiles, because the aim is missed");
         for chain in &chains {
-            profile::profile(&load, chain, CONNECTIONS, STREAMS)?;
+            profile::profile(&load, chain, (CONNECTIONS, STREAMS), &plan.folder())?;
         }
     }
     Ok(())
@@ -120,7 +130,7 @@ fn one_round(load: &Load<'_>, chains: &[Chain], plan: &Plan, results: &mut Resul
         let measured = load.bulk(chain, plan.bulk_bytes)?;
         let rate = measured.bytes as f64 / 1e6 / measured.seconds;
         results.add(BULK, chain.name, "throughput", "MB/s", rate);
-        add_cpu(results, chain, (BULK, "cpu_per_gb", "ms"), &measured.per_gb_ms());
+        add_cpu(results, chain, (BULK, CPU_PER_GB, "ms"), &measured.per_gb_ms());
     }
     Ok(())
 }
@@ -163,6 +173,7 @@ const STREAMS: u32 = 8;
 const BULK: &str = "bulk_down";
 const BULK_BYTES: u64 = 256 << 20;
 const CPU_PER_REQUEST: &str = "cpu_per_request";
+const CPU_PER_GB: &str = "cpu_per_gb";
 const AIM: Aim =
     Aim { scenario: BUSY, metric: CPU_PER_REQUEST, system: HAWSER, beside: HAPROXY, at_most: 1.5 };
 /// Single numbers of a shared machine swing by a factor of two.

@@ -43,7 +43,7 @@ fn policies(cluster: &str) -> Result<String> {
         let clusters = match number % 3 {
             0 => "selector: {}".to_owned(),
             1 => format!("names: [{cluster}]"),
-            _ => "selector: {matchLabels: {stage: production}}".to_owned(),
+            _ => format!("names: [{cluster}, elsewhere-{team}]"),
         };
         let what = match number % 10 {
             9 => format!(

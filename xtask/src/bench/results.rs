@@ -1,14 +1,13 @@
 //! Samples of all rounds, and what is said of them: rows for programs, a table for people.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::progress::note;
-use crate::state::repository;
 
 /// Everything measured in one benchmark.
 pub(crate) struct Results {
@@ -105,10 +104,10 @@ impl Results {
         met
     }
 
-    /// Writes `bench/results/NAME.json`.
-    pub(crate) fn write(&self, machine: &Value) -> Result<()> {
-        let path = folder().join(format!("{}.json", self.name));
-        fs::create_dir_all(folder())?;
+    /// Writes `NAME.json` into `folder`.
+    pub(crate) fn write(&self, machine: &Value, folder: &Path) -> Result<()> {
+        let path = folder.join(format!("{}.json", self.name));
+        fs::create_dir_all(folder)?;
         let rows: Vec<Row<'_>> = self.series.iter().map(Series::row).collect();
         let mut text = serde_json::to_string_pretty(&json!({"machine": machine, "rows": rows}))?;
         text.push('\n');
@@ -135,6 +134,18 @@ impl Results {
             println!("  {:<26}{cells}{ratio}", format!("{}, {}", key.metric, first.unit));
         }
         println!();
+    }
+
+    /// One line: a figure of several systems.
+    pub(crate) fn print_parts(&self, scenario: &str, metric: &str, systems: &[&str]) {
+        let part = |name: &&str| {
+            let series = self.series_of(scenario, name, metric)?;
+            Some(format!("{name} {} {}", series.shown(), series.unit))
+        };
+        let parts: Vec<String> = systems.iter().filter_map(part).collect();
+        if !parts.is_empty() {
+            println!("{metric}: {}", parts.join(", "));
+        }
     }
 
     fn cell(&self, key: &Key, system: &str, metric: &str) -> String {
@@ -166,11 +177,6 @@ impl Series {
         let [middle, min, max] = [median(&self.values), min, max].map(short);
         format!("{middle} ({min}-{max})")
     }
-}
-
-/// Where results lie.
-pub(crate) fn folder() -> PathBuf {
-    repository().join("bench/results")
 }
 
 fn same_line(one: &Key, other: &Key) -> bool {

@@ -33,6 +33,7 @@ impl Answers {
             ("/api/v1/namespaces/kube-system", uid.to_string()),
             ("/api/v1/nodes", nodes.to_string()),
             ("/.well-known/openid-configuration", json!({"issuer": ISSUER}).to_string()),
+            (REVIEW, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": true}}).to_string()),
             ("/openid/v1/jwks", serde_json::from_str::<Value>(jwks)?.to_string()),
             (SMALL, small()),
         ];
@@ -120,6 +121,8 @@ fn small() -> String {
     with(SMALL_BYTES - with(0).len())
 }
 
+/// Where an agent asks what it may do.
+const REVIEW: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 /// The small answer.
 const SMALL: &str = "/api/v1/namespaces/default/configmaps/one";
 const SMALL_BYTES: usize = 1024;
