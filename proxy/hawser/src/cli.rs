@@ -20,7 +20,13 @@ use crate::{agent, agent_image, config, import, kubeconfig, objects, output, ser
 ///   hawser kubeconfig alice@example.com --group developers > alice.kubeconfig
 ///   hawser status
 #[derive(Parser)]
-#[command(name = "hawser", version, verbatim_doc_comment, max_term_width = 110)]
+#[command(
+    name = "hawser",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `status`: something is not connected."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
