@@ -71,7 +71,7 @@ fn an_exec_has_a_start_and_an_end() {
     let started = find("the start", |event| of_exec(event) && event["stage"] == "ResponseStarted");
     assert_eq!(started[0]["responseStatus"]["code"], 101);
     assert_eq!(started[0]["auditID"], ended[0]["auditID"]);
-    assert_eq!(ended[0]["annotations"]["hawser.dev/action"], "create");
+    assert_eq!(ended[0]["annotations"]["hawser.dev/action"], "exec");
     assert_ne!(ended[0]["annotations"]["hawser.dev/bytes-out"], "0");
 }
 

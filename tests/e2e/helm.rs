@@ -32,7 +32,10 @@ fn a_release_from_install_to_uninstall(helm: &Helm) {
     assert_eq!(helm.text(), "one");
     let list: Value = serde_json::from_str(&helm.ok(&["list", "--output", "json"])).unwrap();
     assert_eq!((&list[0]["name"], &list[0]["status"]), (&"r".into(), &"deployed".into()), "{list}");
-    assert!(helm.ok(&["test", "r", "--logs"]).contains("tested: one"));
+    // Helm 3 asks for the logs when the pod of a test that succeeded has been deleted already.
+    let logs: &[&str] = if helm.major == 3 { &[] } else { &["--logs"] };
+    let tested = helm.ok(&[&["test", "r"], logs].concat());
+    assert!(tested.contains(if helm.major == 3 { "Succeeded" } else { "tested: one" }), "{tested}");
 
     helm.ok(&["upgrade", "r", "app", "--set", "text=two", "--wait", "--timeout", "60s"]);
     assert_eq!(helm.text(), "two");
@@ -205,13 +208,13 @@ fn noise(bytes: usize) -> String {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        char::from(NOISE[(state >> 58) as usize])
+        char::from(NOISE[(state >> 40) as usize % NOISE.len()])
     };
     (0..bytes).map(|_| next()).collect()
 }
 
-/// 64 letters.
-const NOISE: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+/// So many letters that the release of 900,000 of them, compressed as Helm does it, nearly fills a Secret.
+const NOISE: &[u8; 24] = b"abcdefghijklmnopqrstuvwx";
 
 const APP: &str = r#"apiVersion: v1
 kind: ConfigMap

@@ -10,7 +10,7 @@ use hawser_kube::{
         ApiVersion, Event, Kind, Level, ObjectRef, ResponseStatus, Stage, UserInfo, cut_user_agent,
     },
     close::CloseReason,
-    request_info::RequestAttributes,
+    request_info::{Action, RequestAttributes},
     status::Status,
 };
 use hawser_policy::{Permit, Subject};
@@ -91,8 +91,8 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
         };
-        if let Some(attrs) = attrs.filter(|attrs| attrs.policy_verb() != attrs.verb) {
-            record.note("action", attrs.policy_verb().to_owned());
+        if let Some(action) = attrs.and_then(action) {
+            record.note("action", action.to_owned());
         }
         record
     }
@@ -235,6 +235,18 @@ impl Record {
         if self.conn.worker.shared.audit.record(event).is_err() {
             tracing::warn!("an audit event found the queue full");
         }
+    }
+}
+
+/// What a request does inside a workload, whatever its method and so its verb are.
+fn action(attrs: &RequestAttributes) -> Option<&'static str> {
+    match attrs.action() {
+        Action::Exec => Some("exec"),
+        Action::Attach => Some("attach"),
+        Action::PortForward => Some("portforward"),
+        Action::EphemeralContainers => Some("debug"),
+        Action::PodProxy | Action::ServiceProxy | Action::NodeProxy => Some("proxy"),
+        Action::Other => None,
     }
 }
 
