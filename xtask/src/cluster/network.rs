@@ -64,7 +64,7 @@ fn make(cluster: &Cluster, addresses: Addresses) -> Result<()> {
         ip addr add {}/30 dev {UPLINK}
         ip link set {UPLINK} up
         ip route add default via {}
-        ip link add {BRIDGE} type bridge
+        ip link add {BRIDGE} address {BRIDGE_MAC} type bridge
         ip addr add {NODE_ADDRESS}/24 dev {BRIDGE}
         ip link set {BRIDGE} up
         echo 1 > /proc/sys/net/ipv4/ip_forward",
@@ -133,6 +133,9 @@ pub(super) const SERVICE_NETWORK: &str = "10.96.0.0/16";
 pub(super) const API_SERVICE_ADDRESS: &str = "10.96.0.1";
 /// The bridge of the pods.
 pub(super) const BRIDGE: &str = "cni0";
+/// A bridge without an address of its own takes the lowest of its ports': it would change as pods come
+/// and go, and packets that pods send to the old one lose their NAT.
+const BRIDGE_MAC: &str = "02:00:0a:f4:00:01";
 const UPLINK: &str = "up0";
 const BLOCKS: u32 = 1 << 14;
 
