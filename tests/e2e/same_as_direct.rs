@@ -5,45 +5,25 @@ use hawser_tests::same::{Client, same_as_direct};
 
 #[test]
 fn reading() {
-    same_as_direct("reading", Client::Newest);
-}
-
-#[test]
-fn reading_with_an_old_kubectl() {
-    same_as_direct("reading", Client::Debian);
+    same_as_direct("reading", &[Client::Newest, Client::Debian]);
 }
 
 #[test]
 fn writing() {
-    same_as_direct("writing", Client::Newest);
-}
-
-#[test]
-fn writing_with_an_old_kubectl() {
-    same_as_direct("writing", Client::Debian);
+    same_as_direct("writing", &[Client::Newest, Client::Debian]);
 }
 
 #[test]
 fn rollouts() {
-    same_as_direct("rollouts", Client::Newest);
-}
-
-#[test]
-fn rollouts_with_an_old_kubectl() {
-    same_as_direct("rollouts", Client::Debian);
+    same_as_direct("rollouts", &[Client::Newest, Client::Debian]);
 }
 
 #[test]
 fn streams() {
-    same_as_direct("streams", Client::Newest);
+    same_as_direct("streams", &[Client::Newest, Client::NewestSpdy, Client::Debian]);
 }
 
 #[test]
-fn streams_over_spdy() {
-    same_as_direct("streams", Client::NewestSpdy);
-}
-
-#[test]
-fn streams_with_an_old_kubectl() {
-    same_as_direct("streams", Client::Debian);
+fn proxies() {
+    same_as_direct("proxies", &[Client::Newest, Client::Debian]);
 }

@@ -10,10 +10,9 @@ use hawser_tests::{
 #[test]
 fn one_after_the_other() {
     for client in [Client::Newest, Client::Debian] {
-        same_as_direct("differences", client);
+        same_as_direct("cluster", &[client]);
     }
+    same_as_direct("differences", &[Client::Newest, Client::Debian]);
     let _metrics = MetricsApi::start();
-    for client in [Client::Newest, Client::Debian] {
-        same_as_direct("top", client);
-    }
+    same_as_direct("top", &[Client::Newest, Client::Debian]);
 }

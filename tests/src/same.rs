@@ -54,8 +54,18 @@ impl Client {
     }
 }
 
-/// Runs the list `e2e/same_as_direct/NAME.txt`; fails with every difference found.
-pub fn same_as_direct(name: &str, client: Client) {
+/// Runs the list `e2e/same_as_direct/NAME.txt` with each of the clients, at the same time; fails with every difference
+/// found.
+pub fn same_as_direct(name: &str, clients: &[Client]) {
+    let reports: String = thread::scope(|scope| {
+        let running: Vec<_> = clients.iter().map(|client| scope.spawn(|| compare(name, *client))).collect();
+        running.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(reports.is_empty(), "{reports}");
+}
+
+/// Gives a report, which is empty if all is as it should be.
+fn compare(name: &str, client: Client) -> String {
     let text = fs::read_to_string(data().join(format!("{name}.txt"))).unwrap();
     let entries = list::parse(&text);
     let sides = [Way::Direct, Way::Hawser].map(|way| Side::new(name, client, way));
@@ -66,13 +76,14 @@ pub fn same_as_direct(name: &str, client: Client) {
         for ((step, direct), through) in entry.steps_of(client).zip(direct).zip(through) {
             steps += 1;
             if let Some(fault) = fault(step, &direct, &through) {
-                writeln!(report, "\n{name}.txt:{} ({}): {}\n{fault}", step.line, entry.name, step.command)
+                let Step { line, command, .. } = step;
+                writeln!(report, "\n{client:?} {name}.txt:{line} ({}): {command}\n{fault}", entry.name)
                     .unwrap();
             }
         }
     }
     assert!(steps > 0, "{name}.txt has no commands for {client:?}");
-    assert!(report.is_empty(), "{client:?}, {steps} commands:\n{report}");
+    report
 }
 
 /// Runs an entry's commands on both sides: at the same time, or one side after the other where the entry changes what a

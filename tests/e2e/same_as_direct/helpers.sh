@@ -28,7 +28,7 @@ served() {
     sleep 0.1
   done
   URL=http://127.0.0.1:$port "$@" || code=$?
-  kill %1
+  kill %1 2>/dev/null
   wait %1 2>/dev/null
   cat "$log" "$log.err"
   return $code
