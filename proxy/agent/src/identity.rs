@@ -2,24 +2,25 @@
 //! user (RBAC knows no prefixes), so a request without a user, as `system:…`, or as somebody who does not carry the
 //! cluster's prefix would be a way to become the cluster.
 
+use bytes::Bytes;
 use hawser_kube::{impersonation::Identity, status::Status};
 use hawser_tunnel::wire::RequestV1;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The request's headers as the API server gets them, identity last.
+/// Takes the request's headers as the API server gets them, identity last.
 ///
 /// # Errors
 /// A 403 or 400 that names what was wrong; nothing was sent.
 pub(crate) fn headers(
-    request: &RequestV1,
+    request: &mut RequestV1,
     user_prefix: &str,
     authorization: HeaderValue,
 ) -> Result<HeaderMap, Status> {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + IDENTITY_HEADERS);
-    for (name, value) in &request.headers {
+    for (name, value) in std::mem::take(&mut request.headers) {
         let malformed = || Status::bad_request(format!("header {name:?} cannot be sent on"));
+        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_bytes| malformed())?;
         let name = HeaderName::try_from(name.as_str()).map_err(|_bytes| malformed())?;
-        let value = HeaderValue::from_bytes(value).map_err(|_bytes| malformed())?;
         headers.append(name, value);
     }
     let identity = Identity {
@@ -87,7 +88,8 @@ mod tests {
 
     fn check(user: &str, groups: &[&str], allowed: bool) {
         let token = HeaderValue::from_static("Bearer agent");
-        let outcome = headers(&request(user, groups, &[("accept", "application/json")]), "hawser:", token);
+        let outcome =
+            headers(&mut request(user, groups, &[("accept", "application/json")]), "hawser:", token);
         assert_eq!(outcome.is_ok(), allowed, "{user} {groups:?}");
     }
 
@@ -105,15 +107,18 @@ mod tests {
     #[test]
     fn identity_headers_in_the_stream_are_refused_not_merged() {
         let token = HeaderValue::from_static("Bearer agent");
-        let sneaky = request("hawser:alice", &[], &[("impersonate-group", "system:masters")]);
-        assert!(headers(&sneaky, "hawser:", token).is_err());
+        let mut sneaky = request("hawser:alice", &[], &[("impersonate-group", "system:masters")]);
+        assert!(headers(&mut sneaky, "hawser:", token).is_err());
     }
 
     #[test]
     fn the_agents_token_replaces_whatever_came() {
         let token = HeaderValue::from_static("Bearer agent");
-        let sent =
-            headers(&request("hawser:alice", &["g"], &[("authorization", "Bearer user")]), "hawser:", token);
+        let sent = headers(
+            &mut request("hawser:alice", &["g"], &[("authorization", "Bearer user")]),
+            "hawser:",
+            token,
+        );
         let sent = sent.unwrap();
         assert_eq!(sent.get_all("authorization").iter().collect::<Vec<_>>(), ["Bearer agent"]);
         assert_eq!(sent["impersonate-user"], "hawser:alice");

@@ -20,7 +20,7 @@ use crate::{connect::Agent, identity};
 /// Serves one stream that an edge opened.
 pub(crate) async fn serve(agent: Rc<Agent>, stream: TunnelStream) {
     let TunnelStream { mut send, mut recv } = stream;
-    let request = match recv.recv_request().await {
+    let mut request = match recv.recv_request().await {
         Ok(request) => request,
         Err(error) => return tracing::debug!(%error, "a stream without a request"),
     };
@@ -28,7 +28,7 @@ pub(crate) async fn serve(agent: Rc<Agent>, stream: TunnelStream) {
     let _live = Live::enter(&agent);
     let exchange = uuid::Uuid::from_bytes(request.exchange);
     tracing::debug!(%exchange, user = request.user, method = request.method, target = request.target, "exchange");
-    match headers(&agent, &request) {
+    match headers(&agent, &mut request) {
         Ok(headers) if request.upgrade => upgrade::serve(&agent, &request, headers, send, recv).await,
         Ok(headers) => request::serve(&agent, &request, headers, send, recv).await,
         Err((code, message)) => failed(&mut send, code, message, false).await,
@@ -59,7 +59,7 @@ impl Drop for Live<'_> {
     }
 }
 
-fn headers(agent: &Agent, request: &RequestV1) -> Result<http::HeaderMap, (u16, String)> {
+fn headers(agent: &Agent, request: &mut RequestV1) -> Result<http::HeaderMap, (u16, String)> {
     let authorization =
         agent.server.authorization(&*agent.clock).map_err(|error| (503, error.to_string()))?;
     identity::headers(request, &agent.config.user_prefix, authorization)

@@ -17,7 +17,13 @@ pub(crate) struct LogFile {
     rotate_bytes: u64,
     rotate_keep: u32,
     /// Closed after each error: what is left is then put on disk through a new handle.
-    open: Option<File>,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: File,
+    /// Device and inode.
+    id: (u64, u64),
 }
 
 const MODE: u32 = 0o600;
@@ -29,21 +35,20 @@ impl LogFile {
 
     /// Makes sure that the file at the path is the one that is open, and answers its state.
     pub(crate) fn open(&mut self) -> io::Result<(&File, Metadata)> {
-        let file = match self.open.take() {
-            Some(file) if self.is_at_path(&file)? => file,
-            Some(_) | None => self.open_new()?,
+        let there = match fs::metadata(&self.path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
         };
-        let metadata = file.metadata()?;
-        Ok((self.open.insert(file), metadata))
-    }
-
-    fn is_at_path(&self, file: &File) -> io::Result<bool> {
-        let ours = file.metadata()?;
-        match fs::metadata(&self.path) {
-            Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        let (open, metadata) = match (self.open.take(), there) {
+            (Some(open), Some(there)) if open.id == (there.dev(), there.ino()) => (open, there),
+            _ => {
+                let file = self.open_new()?;
+                let metadata = file.metadata()?;
+                (Open { file, id: (metadata.dev(), metadata.ino()) }, metadata)
+            }
+        };
+        Ok((&self.open.insert(open).file, metadata))
     }
 
     fn open_new(&self) -> io::Result<File> {

@@ -6,6 +6,7 @@ pub(crate) mod upgrade;
 mod upload;
 mod watch;
 
+use bytes::Bytes;
 use hawser_kube::status::Status;
 use hawser_tunnel::{
     Link, LinkId,
@@ -72,7 +73,8 @@ fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusC
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
         let name = HeaderName::try_from(name).map_err(|_bytes| malformed("header name"))?;
-        let value = HeaderValue::from_bytes(&value).map_err(|_bytes| malformed("header value"))?;
+        let value =
+            HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_bytes| malformed("header value"))?;
         headers.append(name, value);
     }
     Ok((status, headers))

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, os::fd::AsRawFd as _, rc::Rc, sync::Arc};
 
 use hawser_identity::client;
-use hawser_transport::dead_peer;
+use hawser_transport::{Coalesced, dead_peer};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
@@ -36,7 +36,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, config: Arc<Config>, stream: TcpSt
     let (stranger, driven) = (Rc::clone(&conn), conn);
     let driver = async {
         if http2 {
-            downstream::http2::serve(stream, driven).await;
+            downstream::http2::serve(Coalesced::new(stream), driven).await;
         } else {
             downstream::http1::serve(stream, driven).await;
         }

@@ -125,16 +125,14 @@ impl Rule {
         }
     }
 
-    /// Whether it covers the request, narrowed further by the `outer` namespaces of its policy.
-    pub(crate) fn covers(&self, ask: &Ask<'_>, outer: &Namespaces, reading: Reading) -> bool {
+    /// Whether it covers the request.
+    pub(crate) fn covers(&self, ask: &Ask<'_>, reading: Reading) -> bool {
         self.covers_but_for_namespaces(ask, reading)
             && match ask.target {
-                Target::Url(_) => !outer.are_narrowed(),
+                Target::Url(_) => true,
                 Target::Resource { namespace, all_namespaces, .. } => {
                     let swept = reading == Reading::Refusal && all_namespaces;
-                    swept
-                        || (outer.contain(namespace)
-                            && self.namespaces().is_none_or(|own| own.contain(namespace)))
+                    swept || self.namespaces().is_none_or(|own| own.contain(namespace))
                 }
             }
     }

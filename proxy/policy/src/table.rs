@@ -199,15 +199,22 @@ impl CredentialEntry {
 impl Policy {
     /// Whether the request is one that this policy is about.
     pub(crate) fn covers(&self, ask: &Ask<'_>, reading: Reading) -> bool {
-        match &self.scope {
-            Scope::Rules(_) => self.rules().any(|rule| rule.covers(ask, &self.namespaces, reading)),
-            Scope::Everything => match ask.target {
-                Target::Url(_) => !self.namespaces.are_narrowed(),
-                Target::Resource { namespace, all_namespaces, .. } => {
-                    let swept = reading == Reading::Refusal && all_namespaces;
-                    swept || self.namespaces.contain(namespace)
-                }
-            },
+        // Most policies of a subject are about other namespaces, and this is the cheapest question.
+        self.reaches(ask, reading)
+            && match &self.scope {
+                Scope::Everything => true,
+                Scope::Rules(_) => self.rules().any(|rule| rule.covers(ask, reading)),
+            }
+    }
+
+    /// Whether the request is inside the policy's own namespaces.
+    fn reaches(&self, ask: &Ask<'_>, reading: Reading) -> bool {
+        match ask.target {
+            Target::Url(_) => !self.namespaces.are_narrowed(),
+            Target::Resource { namespace, all_namespaces, .. } => {
+                let swept = reading == Reading::Refusal && all_namespaces;
+                swept || self.namespaces.contain(namespace)
+            }
         }
     }
 

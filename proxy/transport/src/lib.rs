@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `worker` | threads, their runtimes, pinning |
 //! | `affinity` | which core a thread runs on |
+//! | `coalesce` | many small writes become one |
 //! | `dead_peer` | noticing a peer that vanished with bytes on their way to it |
 //! | `socket` | listeners, UDP sockets and the options of connections |
 //! | `scope` | cancellation tree process → worker → connection → exchange |
@@ -21,6 +22,7 @@
 )]
 
 mod affinity;
+mod coalesce;
 mod config;
 mod dead_peer;
 mod error;
@@ -30,6 +32,7 @@ mod split;
 mod worker;
 
 pub use affinity::cores;
+pub use coalesce::Coalesced;
 pub use config::{
     DEAD_PEER_NOTICED_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
     UDP_BUFFER_BYTES, UNACKNOWLEDGED_MAX, WorkersConfig,

@@ -12,6 +12,8 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 
+use hawser_transport::Coalesced;
+
 use super::{ApiServer, ConnectError};
 
 /// The connections of one API server, most recently dialled last.
@@ -91,7 +93,7 @@ impl Pool {
 }
 
 async fn dial(server: &Rc<ApiServer>) -> Result<Rc<Connection>, ConnectError> {
-    let io = server.dial(b"h2").await?;
+    let io = Coalesced::new(server.dial(b"h2").await?);
     let (send, driver) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         // Never the bottleneck: one unread log must not stop the other streams of the connection.
