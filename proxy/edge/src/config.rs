@@ -80,6 +80,10 @@ pub struct Limits {
     pub replay_bytes_max: usize,
     /// A partial watch event is held back up to this size.
     pub watch_event_bytes_max: usize,
+    /// What all clients together may leave untaken.
+    pub stalled_bytes_max: usize,
+    /// What the clients of one user may leave untaken.
+    pub stalled_bytes_per_user_max: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +103,8 @@ impl Default for Limits {
             response_wait: Duration::from_secs(70),
             replay_bytes_max: 64 * 1024,
             watch_event_bytes_max: 256 * 1024,
+            stalled_bytes_max: 1 << 30,
+            stalled_bytes_per_user_max: 256 << 20,
         }
     }
 }
@@ -132,6 +138,8 @@ impl Limits {
             response_wait,
             replay_bytes_max,
             watch_event_bytes_max,
+            stalled_bytes_max,
+            stalled_bytes_per_user_max,
         } = self;
         vec![
             Limit::bytes("headerBytesMax", *header_bytes_max, 16 << 10..=16 << 20)
@@ -170,6 +178,12 @@ impl Limits {
                 "Part of a watch event that is held back until the event is whole",
                 "the event is passed on in pieces",
             ),
+            Limit::bytes("stalledBytesMax", *stalled_bytes_max, 4 << 20..=1 << 40).at(
+                "What has come for clients that do not take it, in steps of 4Mi for each answer that stands for a second",
+                LONGEST_STALLED,
+            ),
+            Limit::bytes("stalledBytesPerUserMax", *stalled_bytes_per_user_max, 4 << 20..=1 << 40)
+                .at("The same for one user", LONGEST_STALLED),
         ]
     }
 }
@@ -249,6 +263,8 @@ const BYTE_UNITS: &[(u128, &str)] =
     &[(1 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki"), (1, "")];
 const TIME_UNITS: &[(u128, &str)] =
     &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+const LONGEST_STALLED: &str =
+    "the answer that stands longest is cut; counted in `hawser_edge_stalled_cuts_total`";
 const CLOSED_BEFORE_TLS: &str = "closed before TLS; counted in `hawser_edge_refused_connections_total`";
 
 #[cfg(test)]

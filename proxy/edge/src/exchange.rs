@@ -1,7 +1,7 @@
 //! A live exchange: everything needed to judge it again at any moment, and the registry of those that run here. Whatever
 //! would not be allowed now is ended, when the policy changes and when a credential runs out.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use hawser_kube::{close::CloseReason, request_info::RequestAttributes, status::Status};
 use hawser_policy::{Permit, Subject, Table};
@@ -117,6 +117,25 @@ impl Exchange {
         }
     }
 
+    /// Waits until the client has taken a piece of the answer. A wait that becomes long has a place in the budget of what
+    /// stands.
+    pub(crate) async fn taken<F: Future>(&self, taken: F) -> F::Output {
+        let mut taken = pin!(taken);
+        tokio::select! {
+            biased;
+            done = &mut taken => return done,
+            () = tokio::time::sleep(STALLED_AFTER) => {}
+        }
+        let shared = &self.conn.worker.shared;
+        let user = &self.case.subject.user;
+        let (_place, cut) = shared.stalled.enter(user, self.scope(), &self.conn.config.limits);
+        if cut > 0 {
+            tracing::warn!(%user, exchanges = cut, "cut what clients do not take");
+            shared.metrics.stalled_cuts.inc_by(cut as u64);
+        }
+        taken.await
+    }
+
     pub(crate) fn cluster(&self) -> &Arc<str> {
         &self.case.cluster
     }
@@ -129,5 +148,7 @@ impl Drop for Exchange {
     }
 }
 
+/// How long a client may pause before that counts.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// What ends by the clock ends at most so much late.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);

@@ -21,6 +21,7 @@ mod metrics;
 mod record;
 mod request;
 mod respond;
+mod stalled;
 mod tls;
 mod worker;
 
@@ -29,4 +30,5 @@ pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, Refusals, ensure_cl
 pub use hosts::{Host, HostTable, Hosts};
 pub use keys::{Keys, LinkCertificate};
 pub use metrics::Metrics;
+pub use stalled::Stalled;
 pub use worker::{Shared, Sources, run};

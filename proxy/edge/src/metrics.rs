@@ -43,6 +43,7 @@ pub struct Metrics {
     pub(crate) seconds: Histogram,
     pub(crate) retries: Counter,
     pub(crate) cut_sessions: Counter,
+    pub(crate) stalled_cuts: Counter,
     pub(crate) links: Gauge,
     pub(crate) refused_links: Counter,
 }
@@ -62,6 +63,7 @@ impl Metrics {
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             retries: Counter::default(),
             cut_sessions: Counter::default(),
+            stalled_cuts: Counter::default(),
             links: Gauge::default(),
             refused_links: Counter::default(),
         };
@@ -84,6 +86,11 @@ impl Metrics {
         edge.register("exchange_seconds", "From head to end of short exchanges", metrics.seconds.clone());
         edge.register("retries", "Exchanges moved to another link", metrics.retries.clone());
         edge.register("cut_sessions", "Upgraded sessions ended by the edge", metrics.cut_sessions.clone());
+        edge.register(
+            "stalled_cuts",
+            "Exchanges cut because clients left too much untaken",
+            metrics.stalled_cuts.clone(),
+        );
         edge.register("links", "Connected links of agents", metrics.links.clone());
         edge.register(
             "refused_links",

@@ -10,7 +10,9 @@ use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig, Registry}
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{ConfigHandle, Enrolment, Hosts, Keys, Metrics, accept, exchange, exchange::Exchanges, fleet};
+use crate::{
+    ConfigHandle, Enrolment, Hosts, Keys, Metrics, Stalled, accept, exchange, exchange::Exchanges, fleet,
+};
 
 /// Everything the workers of one process share. All of it is read without a lock on the request path.
 pub struct Shared {
@@ -42,6 +44,8 @@ pub struct Shared {
     pub drain: Scope,
     /// Open connections per source, all workers; touched at accept and close only.
     pub sources: Sources,
+    /// Exchanges whose client does not take what has come.
+    pub stalled: Stalled,
 }
 
 /// Open connections by source address.

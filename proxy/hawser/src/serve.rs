@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{Config, ConfigHandle, Enrolment, Hosts, Keys, LinkCertificate, Refusals, Shared, Sources};
+use hawser_edge::{
+    Config, ConfigHandle, Enrolment, Hosts, Keys, LinkCertificate, Refusals, Shared, Sources, Stalled,
+};
 use hawser_identity::{Authorities, IdentityError, SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
@@ -185,6 +187,7 @@ fn shared(
         }),
         drain: Scope::root(),
         sources: Sources::default(),
+        stalled: Stalled::default(),
         config: ConfigHandle::new(in_force),
         clock,
         keys: Keys::new(authorities),

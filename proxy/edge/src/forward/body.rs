@@ -191,7 +191,7 @@ async fn respond(
         record.sent(&bytes);
         tokio::select! {
             biased;
-            sent = responder.data(bytes) => sent?,
+            sent = exchange.taken(responder.data(bytes)) => sent?,
             gone = pump.as_mut() => return Err(gone.into()),
             reason = exchange.scope().cancelled() => return Err(EdgeError::Cut(reason)),
         }

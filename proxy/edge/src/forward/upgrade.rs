@@ -309,7 +309,9 @@ impl Stream<'_> {
             counts.borrow_mut().1 += out.len();
             self.to_client.borrow_mut().unsplit(out);
             while !self.to_client.borrow().is_empty() {
-                let Ok(written) = writer.some(&self.to_client).await else { return End::ClientGone };
+                let Ok(written) = self.exchange.taken(writer.some(&self.to_client)).await else {
+                    return End::ClientGone;
+                };
                 tracing::trace!(written, "to client");
             }
             if let Err(cut) = verdict {

@@ -60,6 +60,8 @@ struct LimitsFile {
     response_wait: Given,
     replay_bytes_max: Given,
     watch_event_bytes_max: Given,
+    stalled_bytes_max: Given,
+    stalled_bytes_per_user_max: Given,
 }
 
 type Given = Option<Spanned<Value>>;
@@ -155,6 +157,13 @@ impl LimitsFile {
             "limits.watchEventBytesMax",
             self.watch_event_bytes_max,
             &mut limits.watch_event_bytes_max,
+            bytes,
+        );
+        onto.put("limits.stalledBytesMax", self.stalled_bytes_max, &mut limits.stalled_bytes_max, bytes);
+        onto.put(
+            "limits.stalledBytesPerUserMax",
+            self.stalled_bytes_per_user_max,
+            &mut limits.stalled_bytes_per_user_max,
             bytes,
         );
     }

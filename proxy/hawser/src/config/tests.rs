@@ -226,7 +226,8 @@ listen: 127.0.0.1:1\nadvertise: a.example\nhealth: 127.0.0.1:2\ndataDir: /d\nwor
 agentCertificate: 2h\naudit: {onFull: count, requestReceived: true, fileBytes: 2Mi, filesKept: 3, queue: 4}
 limits: {headerBytesMax: 32Ki, headersMax: 33, streamsMax: 101, connectionsMax: 5, connectionsPerSourceMax: 6,
   handshakeTimeout: 1s, headTimeout: 2s, unauthenticatedTimeout: 3s, idleTimeout: 4s, bodyWait: 6s, routeWait: 7s,
-  responseWait: 8s, replayBytesMax: 9, watchEventBytesMax: 8Ki}\n";
+  responseWait: 8s, replayBytesMax: 9, watchEventBytesMax: 8Ki, stalledBytesMax: 8Mi,
+  stalledBytesPerUserMax: 4Mi}\n";
     let (before, next) = (EdgeConfig::default(), read(file, &[]).unwrap());
     let mut after = before.clone();
     after.take_live(next.clone());
