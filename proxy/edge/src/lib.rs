@@ -28,7 +28,7 @@ mod worker;
 pub use config::{Config, ConfigHandle, Limit, Limits, Quantity};
 pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, Refusals, ensure_cluster};
 pub use hosts::{Host, HostTable, Hosts};
-pub use keys::{Keys, LinkCertificate};
+pub use keys::Keys;
 pub use metrics::Metrics;
 pub use stalled::Stalled;
 pub use worker::{Shared, Sources, run};

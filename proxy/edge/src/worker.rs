@@ -36,8 +36,8 @@ pub struct Shared {
     pub keys: Keys,
     /// Lets agents in (knows the store).
     pub enrolment: Enrolment,
-    /// TLS of agents' links.
-    pub link_tls: Arc<rustls::ServerConfig>,
+    /// TLS of agents' links, as it is at this moment.
+    pub link_tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     /// Passes datagrams between workers.
     pub handover: HandoverHub,
     /// Cancelled when the process begins to drain: nothing new is taken, watches end, the rest may finish.
@@ -73,7 +73,7 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
     let acceptor = Acceptor::bind(AcceptorConfig {
         socket: hawser_transport::bind_udp(listen, true)?,
         worker: this.id,
-        tls: Arc::clone(&shared.link_tls),
+        tls: shared.link_tls.clone(),
         hub: shared.handover.clone(),
         link: LinkConfig::edge(),
     })?;

@@ -6,7 +6,7 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use anyhow::Context as _;
-use hawser_edge::{Enrolment, Refusals, ensure_cluster};
+use hawser_edge::{Enrolment, Keys, Refusals, ensure_cluster};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_policy::resources::{Cluster, ClusterSpec, Object};
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +29,7 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
     }
     let enrolment = Enrolment {
         store,
-        authorities: data.authorities()?,
+        keys: Keys::new(data.authorities()?),
         clock: Arc::new(SystemClock),
         refusals: Refusals::default(),
     };

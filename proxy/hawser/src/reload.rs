@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hawser_edge::{Config, LinkCertificate, Shared};
+use hawser_edge::{Config, Shared};
 use hawser_identity::Authorities;
-use rustls::sign::CertifiedKey;
+use rustls::ServerConfig;
 use tokio::{signal::unix::Signal, sync::watch};
 
-use crate::{cli::Up, config::EdgeConfig, data::DataDir, serve::link_certificate};
+use crate::{cli::Up, config::EdgeConfig, data::DataDir, serve::link_tls};
 
 /// Keeps a running edge's configuration and keys current.
 pub(crate) struct Reload {
@@ -24,7 +24,8 @@ pub(crate) struct Reload {
     data: DataDir,
     keys: Watched,
     shared: Arc<Shared>,
-    link: Arc<LinkCertificate>,
+    /// TLS of agents' links.
+    link: watch::Sender<Arc<ServerConfig>>,
     /// Tells whoever issues certificates to do it anew.
     renew: watch::Sender<()>,
     renewed: Instant,
@@ -38,7 +39,7 @@ impl Reload {
         file: Watched,
         data: DataDir,
         shared: Arc<Shared>,
-        link: Arc<LinkCertificate>,
+        link: watch::Sender<Arc<ServerConfig>>,
     ) -> (Self, watch::Receiver<()>) {
         let (renew, told) = watch::channel(());
         let (keys, renewed) = (Watched::new(data.key_files()), shared.clock.now());
@@ -105,13 +106,9 @@ impl Reload {
 
     fn read_keys(&mut self) {
         match self.usable_keys() {
-            Ok((authorities, certificate)) => {
-                let of_start = &self.shared.enrolment.authorities.agents;
-                if authorities.agents.bundle().certs() != of_start.bundle().certs() {
-                    tracing::warn!("the change of agents-ca.pem takes a restart of the edge");
-                }
+            Ok((authorities, link)) => {
                 self.shared.keys.publish(authorities);
-                self.show(certificate);
+                self.show(link);
                 tracing::info!("keys read; certificates are issued anew");
             }
             Err(error) => {
@@ -122,26 +119,26 @@ impl Reload {
     }
 
     /// All of the keys, and the proof that the one that signs for the edge still can.
-    fn usable_keys(&self) -> anyhow::Result<(Arc<Authorities>, Arc<CertifiedKey>)> {
+    fn usable_keys(&self) -> anyhow::Result<(Arc<Authorities>, Arc<ServerConfig>)> {
         let (authorities, now) = (self.data.authorities_again()?, self.shared.clock.wall());
         for (name, authority) in [("clients", &authorities.clients), ("agents", &authorities.agents)] {
             let ends = authority.ends();
             anyhow::ensure!(ends > now, "the {name} authority ended at {ends}");
         }
-        let certificate = link_certificate(&authorities, now)?;
-        Ok((authorities, certificate))
+        let link = link_tls(&authorities, &self.shared.clock)?;
+        Ok((authorities, link))
     }
 
     /// New certificates by the keys in force, long before the old ones end.
     fn renew(&mut self) {
-        match link_certificate(&self.shared.keys.current(), self.shared.clock.wall()) {
-            Ok(certificate) => self.show(certificate),
+        match link_tls(&self.shared.keys.current(), &self.shared.clock) {
+            Ok(link) => self.show(link),
             Err(error) => tracing::error!(%error, "certificates cannot be renewed"),
         }
     }
 
-    fn show(&mut self, certificate: Arc<CertifiedKey>) {
-        self.link.publish(certificate);
+    fn show(&mut self, link: Arc<ServerConfig>) {
+        self.link.send_replace(link);
         self.renew.send_replace(());
         self.renewed = self.shared.clock.now();
     }

@@ -5,9 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{
-    Config, ConfigHandle, Enrolment, Hosts, Keys, LinkCertificate, Refusals, Shared, Sources, Stalled,
-};
+use hawser_edge::{Config, ConfigHandle, Enrolment, Hosts, Keys, Refusals, Shared, Sources, Stalled};
 use hawser_identity::{Authorities, IdentityError, SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
@@ -20,9 +18,8 @@ use hawser_tunnel::{
     CidKey, HandoverConfig, HandoverHub, Registry as Links,
     wire::{ALPN_ENROLL, ALPN_LINK},
 };
-use jiff::Timestamp;
 use prometheus_client::registry::Registry;
-use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, sign::SingleCertAndKey};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -144,16 +141,11 @@ fn shared(
     store: Store,
     registry: &mut Registry,
     policy_changes: watch::Receiver<u64>,
-) -> anyhow::Result<(Shared, Arc<LinkCertificate>)> {
+) -> anyhow::Result<(Shared, watch::Sender<Arc<ServerConfig>>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let authorities = data.authorities()?;
-    let link = LinkCertificate::new(link_certificate(&authorities, clock.wall())?);
-    let link_tls = tls::link_server(
-        Arc::clone(&link) as Arc<_>,
-        authorities.agents.bundle(),
-        &[ALPN_LINK, ALPN_ENROLL],
-        Arc::clone(&clock),
-    )?;
+    let (link, link_tls) = watch::channel(link_tls(&authorities, &clock)?);
+    let keys = Keys::new(authorities);
     let in_force = Config {
         listen: config.listen,
         edge_id: edge_id(),
@@ -172,11 +164,11 @@ fn shared(
         metrics: Arc::new(hawser_edge::Metrics::new(registry)),
         enrolment: Enrolment {
             store,
-            authorities: Arc::clone(&authorities),
+            keys: keys.clone(),
             clock: Arc::clone(&clock),
             refusals: Refusals::default(),
         },
-        link_tls: Arc::new(link_tls),
+        link_tls,
         handover: HandoverHub::new(HandoverConfig {
             workers: u16::try_from(worker_count(config)).context("more workers than can be told apart")?,
             generation: 0,
@@ -190,18 +182,21 @@ fn shared(
         stalled: Stalled::default(),
         config: ConfigHandle::new(in_force),
         clock,
-        keys: Keys::new(authorities),
+        keys,
     };
     Ok((shared, link))
 }
 
-/// A new certificate for agents to see.
-pub(crate) fn link_certificate(
+/// TLS of agents' links: a new certificate for them to see, and trust in theirs.
+pub(crate) fn link_tls(
     authorities: &Authorities,
-    now: Timestamp,
-) -> Result<Arc<CertifiedKey>, IdentityError> {
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<ServerConfig>, IdentityError> {
     let name = [SubjectName::Dns(hawser_agent::LINK_NAME.to_owned())];
-    authorities.serving.issue_serving(&name, LINK_CERTIFICATE, now)
+    let certificate = authorities.serving.issue_serving(&name, LINK_CERTIFICATE, clock.wall())?;
+    let shown = Arc::new(SingleCertAndKey::from(certificate));
+    let agents = authorities.agents.bundle();
+    Ok(Arc::new(tls::link_server(shown, agents, &[ALPN_LINK, ALPN_ENROLL], Arc::clone(clock))?))
 }
 
 fn audit(config: &EdgeConfig, data: &DataDir) -> anyhow::Result<Audit> {

@@ -8,7 +8,7 @@ use hawser_kube::close::CloseReason;
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime};
 use rustls_pki_types::CertificateDer;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::cid::{CidGenerator, CidKey};
 use crate::config::LinkConfig;
@@ -23,8 +23,8 @@ pub struct AcceptorConfig {
     pub socket: UdpSocket,
     /// Which worker this is.
     pub worker: usize,
-    /// TLS 1.3 with the protocols in ALPN.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// TLS 1.3 with the protocols in ALPN; the next one counts for handshakes from then on.
+    pub tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     /// Shared by all workers of the process.
     pub hub: HandoverHub,
     /// Parameters of the connections.
@@ -34,6 +34,7 @@ pub struct AcceptorConfig {
 /// A worker's endpoint.
 pub struct Acceptor {
     endpoint: Endpoint,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     link: LinkConfig,
     handshakes: JoinSet<Result<Incoming, LinkError>>,
 }
@@ -59,7 +60,7 @@ impl Acceptor {
     /// When the socket cannot be used, the TLS configuration cannot be used for QUIC, there is no such
     /// worker, or there is no randomness.
     pub fn bind(config: AcceptorConfig) -> io::Result<Self> {
-        let AcceptorConfig { socket, worker, tls, hub, link } = config;
+        let AcceptorConfig { socket, worker, mut tls, hub, link } = config;
         let owner =
             hub.owner(worker).ok_or_else(|| io::Error::other(format!("there is no worker {worker}")))?;
         let nonce_key = CidKey::random().map_err(|_no_randomness| io::Error::other("no randomness"))?;
@@ -69,15 +70,12 @@ impl Acceptor {
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(move || Box::new(CidGenerator::new(key, owner, nonce_key)));
 
-        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let mut server = ServerConfig::with_crypto(Arc::new(tls));
-        server.transport_config(Arc::new(link.transport())).max_incoming(link.handshakes_max);
-
+        let server = server(Arc::clone(&tls.borrow_and_update()), &link)?;
         let kernel = TokioRuntime.wrap_udp_socket(socket)?;
         let socket = Arc::new(HandoverSocket::new(kernel, hub, owner));
         let endpoint =
             Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint, link, handshakes: JoinSet::new() })
+        Ok(Self { endpoint, tls, link, handshakes: JoinSet::new() })
     }
 
     /// Waits for the next connection whose handshake is done; `None` after [`Acceptor::close`].
@@ -91,6 +89,7 @@ impl Acceptor {
                     Err(error) => tracing::error!(%error, "handshake task panicked"),
                 },
                 attempt = self.endpoint.accept() => self.begin(attempt?),
+                Ok(()) = self.tls.changed() => self.renew_tls(),
             }
         }
     }
@@ -103,16 +102,19 @@ impl Acceptor {
         self.endpoint.local_addr()
     }
 
-    /// Turns new connections away; existing ones go on.
-    pub fn refuse_new(&self) {
-        self.endpoint.set_server_config(None);
-    }
-
     /// Ends every connection of this endpoint, and waits until the far sides know or the idle timeout
     /// has passed.
     pub async fn close(&self, reason: &CloseReason) {
         self.endpoint.close(code_of(reason).into(), reason.as_str().as_bytes());
         self.endpoint.wait_idle().await;
+    }
+
+    fn renew_tls(&mut self) {
+        let tls = Arc::clone(&self.tls.borrow_and_update());
+        match server(tls, &self.link) {
+            Ok(server) => self.endpoint.set_server_config(Some(server)),
+            Err(error) => tracing::error!(%error, "TLS stays as it was"),
+        }
     }
 
     fn begin(&mut self, attempt: quinn::Incoming) {
@@ -136,6 +138,13 @@ impl Acceptor {
             }
         });
     }
+}
+
+fn server(tls: Arc<rustls::ServerConfig>, link: &LinkConfig) -> io::Result<ServerConfig> {
+    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut server = ServerConfig::with_crypto(Arc::new(tls));
+    server.transport_config(Arc::new(link.transport())).max_incoming(link.handshakes_max);
+    Ok(server)
 }
 
 async fn shake_hands(attempt: quinn::Incoming, link: LinkConfig) -> Result<Incoming, LinkError> {

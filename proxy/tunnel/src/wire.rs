@@ -20,7 +20,7 @@ mod request;
 pub use body::{BodyDecoder, BodyEvent, CHUNK_BYTES_MAX, TRAILERS_BYTES_MAX, chunk_head, trailers};
 pub use bounded::{EXTENSIONS_MAX, LIST_MAX};
 pub use code::{REFUSED, code_of, reason_of};
-pub use control::{Class, Control, DrainV1, HelloV1, RenewV1, RenewedV1, StatusV1, WelcomeV1};
+pub use control::{Class, Control, DrainV1, HelloV1, StatusV1, WelcomeV1};
 pub use enroll::{EnrollV1, EnrolledV1, Enrollment, RejectedV1};
 pub use frame::{Frame, MESSAGE_BYTES_MAX, Message, decode, encode, parse_frame};
 pub use reply::ReplyV1;

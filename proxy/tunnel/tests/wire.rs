@@ -9,9 +9,9 @@ use bytes::Bytes;
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::wire::{
     BodyDecoder, BodyEvent, BodyV1, CHUNK_BYTES_MAX, Class, Control, DrainV1, EXTENSIONS_MAX, EnrollV1,
-    EnrolledV1, Enrollment, HelloV1, LIST_MAX, MESSAGE_BYTES_MAX, Message, REFUSED, RejectedV1, RenewV1,
-    RenewedV1, ReplyV1, RequestV1, StatusV1, TRAILERS_BYTES_MAX, WelcomeV1, WireError, chunk_head, code_of,
-    decode, encode, parse_frame, reason_of, trailers,
+    EnrolledV1, Enrollment, HelloV1, LIST_MAX, MESSAGE_BYTES_MAX, Message, REFUSED, RejectedV1, ReplyV1,
+    RequestV1, StatusV1, TRAILERS_BYTES_MAX, WelcomeV1, WireError, chunk_head, code_of, decode, encode,
+    parse_frame, reason_of, trailers,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -119,8 +119,6 @@ fn golden_control() {
     golden("status", &golden_status());
     let edges = vec!["edge-1.example.com:443".into(), "[2001:db8::1]:443".into()];
     golden("welcome", &WelcomeV1 { edge_id: "edge-1".into(), edges, extensions: vec![] });
-    golden("renew", &RenewV1 { csr: vec![0x30, 0x00] });
-    golden("renewed", &RenewedV1 { chain: vec![vec![0x30, 0x01], vec![]] });
     golden("drain", &DrainV1);
 }
 
@@ -192,12 +190,12 @@ fn lengths_are_judged_before_anything_is_read() {
 
 #[test]
 fn a_message_of_the_largest_size_passes_and_one_more_byte_does_not() {
-    let with_body = |len| RenewV1 { csr: vec![1; len] };
+    let with_body = |len| EnrollV1 { csr: vec![1; len], ..golden_enroll() };
     let overhead = encode(&with_body(1 << 20)).unwrap().len() - (1 << 20) - 4;
     let largest = MESSAGE_BYTES_MAX - overhead;
     let encoded = encode(&with_body(largest)).unwrap();
     assert_eq!(encoded.len(), MESSAGE_BYTES_MAX + 4);
-    assert_eq!(decode_one::<RenewV1>(&encoded).csr.len(), largest);
+    assert_eq!(decode_one::<EnrollV1>(&encoded).csr.len(), largest);
     let got = MESSAGE_BYTES_MAX + 1;
     assert_eq!(encode(&with_body(largest + 1)), Err(WireError::TooLong { got, max: MESSAGE_BYTES_MAX }));
 }
@@ -226,19 +224,19 @@ fn lists_are_bounded_both_ways() {
 
 #[test]
 fn a_list_that_claims_more_than_there_is_costs_nothing() {
-    // A `RenewedV1` whose chain claims 2^60 entries, and one whose first entry claims 2^60 bytes.
+    // An `EnrolledV1` whose chain claims 2^60 entries, and one whose first entry claims 2^60 bytes.
     for claim in [
         &[0xff_u8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f][..],
         &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f],
     ] {
-        let refused = decode::<RenewedV1>(&framed(RenewedV1::KIND, claim));
-        assert_eq!(refused, Err(WireError::Malformed { kind: RenewedV1::KIND }));
+        let refused = decode::<EnrolledV1>(&framed(EnrolledV1::KIND, claim));
+        assert_eq!(refused, Err(WireError::Malformed { kind: EnrolledV1::KIND }));
     }
     // One entry too many, all of them there.
     let mut too_many = vec![0x81, 0x20]; // 4097
     too_many.extend(vec![0; LIST_MAX + 1]);
-    let refused = decode::<RenewedV1>(&framed(RenewedV1::KIND, &too_many));
-    assert_eq!(refused, Err(WireError::Malformed { kind: RenewedV1::KIND }));
+    let refused = decode::<EnrolledV1>(&framed(EnrolledV1::KIND, &too_many));
+    assert_eq!(refused, Err(WireError::Malformed { kind: EnrolledV1::KIND }));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hawser_identity::{Authorities, JoinToken, PinnedIssuer, join, service_account, token};
+use hawser_identity::{JoinToken, PinnedIssuer, join, service_account, token};
 use hawser_kube::clock::Clock;
 use hawser_store::{Store, StoreError};
 use hawser_tunnel::wire::{EnrollV1, EnrolledV1, Enrollment, RejectedV1};
@@ -14,13 +14,14 @@ use jiff::Timestamp;
 
 use super::records::{JoinRecord, PinRecord, ensure_cluster, read, write};
 use super::refusals::Refusals;
+use crate::Keys;
 
 /// Lets agents in.
 pub struct Enrolment {
     /// Where join tokens and pinned clusters are kept.
     pub store: Store,
-    /// Issues the agents' certificates. Those of the start: the links' TLS trusts them until the end.
-    pub authorities: Arc<Authorities>,
+    /// Issues the agents' certificates.
+    pub keys: Keys,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Who was not let in.
@@ -75,7 +76,7 @@ impl Enrolment {
         };
         let text = JoinToken {
             edges,
-            ca_pem: self.authorities.serving.bundle().pem(),
+            ca_pem: self.keys.current().serving.bundle().pem(),
             id: id.clone(),
             secret,
             cluster_pattern: pattern.to_owned(),
@@ -112,7 +113,8 @@ impl Enrolment {
         }
         let now = self.clock.wall();
         let certificate = self
-            .authorities
+            .keys
+            .current()
             .agents
             .issue_agent(name, &request.replica, &request.csr, lifetime, now)
             .map_err(|error| Refusal::Told(error.to_string()))?;

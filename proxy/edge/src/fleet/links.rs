@@ -83,8 +83,8 @@ async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
 
 async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePermit) -> Result<(), Refused> {
     let shared = &worker.shared;
-    let agents = shared.enrolment.authorities.agents.bundle();
-    let identity = agent::verify(agents, &incoming.peer_chain, shared.clock.wall())?;
+    let keys = shared.keys.current();
+    let identity = agent::verify(keys.agents.bundle(), &incoming.peer_chain, shared.clock.wall())?;
     let first = async {
         let mut stream = incoming.connection.accept().await?;
         let first = stream.recv.recv_control().await?;
@@ -147,8 +147,7 @@ async fn serve(
         match control {
             Ok(Some(Control::Status(status))) => worker.shared.links.report(link, status),
             Ok(Some(Control::Drain(_))) => link.drain(),
-            // A certificate is issued against a ServiceAccount token only, which a link does not carry.
-            Ok(Some(Control::Hello(_) | Control::Welcome(_) | Control::Renew(_) | Control::Renewed(_))) => {
+            Ok(Some(Control::Hello(_) | Control::Welcome(_))) => {
                 return Err(Refused::Hello("a message that has no place on a running link"));
             }
             Ok(None) | Err(StreamError::LinkLost(_)) => return Ok(()),

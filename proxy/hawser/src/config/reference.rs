@@ -85,7 +85,8 @@ refused together if one is missing, readable by others, damaged or past its end.
 
 - the edge shows certificates of the new serving authority, to clients and to agents;
 - client certificates are judged by the new clients' authority, on new connections;
-- a new agents' authority takes a restart; the log says so.
+- agents' certificates are issued and judged by the new agents' authority, on new links; an agent whose certificate is not
+  accepted any more enrols again by itself.
 
 To replace an authority, write a file (mode 0600, in one step: write it beside and rename) with the new private key, its
 certificate, and behind it the old certificate: the new one signs, both are trusted. The serving authority is pinned by

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::bounded::{blob, blobs, extensions, list};
+use super::bounded::{extensions, list};
 use super::frame::{contents, encode};
 use super::{Extensions, Frame, Message, WireError};
 
@@ -83,22 +83,6 @@ pub struct WelcomeV1 {
     pub extensions: Extensions,
 }
 
-/// Agent to edge: the agent's certificate needs a successor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenewV1 {
-    /// Certificate signing request in DER.
-    #[serde(with = "blob")]
-    pub csr: Vec<u8>,
-}
-
-/// Edge to agent: the new certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenewedV1 {
-    /// The chain in DER, leaf first.
-    #[serde(with = "blobs")]
-    pub chain: Vec<Vec<u8>>,
-}
-
 /// Either way: no new exchanges on this link, please; those that run may finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainV1;
@@ -112,10 +96,6 @@ pub enum Control {
     Status(StatusV1),
     /// See [`WelcomeV1`].
     Welcome(WelcomeV1),
-    /// See [`RenewV1`].
-    Renew(RenewV1),
-    /// See [`RenewedV1`].
-    Renewed(RenewedV1),
     /// See [`DrainV1`].
     Drain(DrainV1),
 }
@@ -130,8 +110,6 @@ impl Control {
             Self::Hello(message) => encode(message),
             Self::Status(message) => encode(message),
             Self::Welcome(message) => encode(message),
-            Self::Renew(message) => encode(message),
-            Self::Renewed(message) => encode(message),
             Self::Drain(message) => encode(message),
         }
     }
@@ -145,8 +123,6 @@ impl Control {
             HelloV1::KIND => Self::Hello(contents(frame)?),
             StatusV1::KIND => Self::Status(contents(frame)?),
             WelcomeV1::KIND => Self::Welcome(contents(frame)?),
-            RenewV1::KIND => Self::Renew(contents(frame)?),
-            RenewedV1::KIND => Self::Renewed(contents(frame)?),
             DrainV1::KIND => Self::Drain(contents(frame)?),
             _later => return Ok(None),
         }))
@@ -161,12 +137,6 @@ impl Message for StatusV1 {
 }
 impl Message for WelcomeV1 {
     const KIND: u16 = 18;
-}
-impl Message for RenewV1 {
-    const KIND: u16 = 19;
-}
-impl Message for RenewedV1 {
-    const KIND: u16 = 20;
 }
 impl Message for DrainV1 {
     const KIND: u16 = 21;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig};
+use tokio::sync::watch;
 
 use crate::support::{Relay, Tls, any_port, dial_to, echo_all, hub, read_exactly, shared_socket};
 
@@ -12,7 +13,7 @@ fn bind(worker: usize, addr: SocketAddr, tls: &Tls, hub: &HandoverHub) -> Accept
     let config = AcceptorConfig {
         socket: shared_socket(addr),
         worker,
-        tls: Arc::clone(&tls.server),
+        tls: watch::channel(Arc::clone(&tls.server)).1,
         hub: hub.clone(),
         link: LinkConfig::edge(),
     };
@@ -80,7 +81,7 @@ async fn a_worker_that_does_not_exist_cannot_bind() {
     let config = AcceptorConfig {
         socket: shared_socket(any_port()),
         worker: 2,
-        tls: tls.server,
+        tls: watch::channel(tls.server).1,
         hub,
         link: LinkConfig::edge(),
     };

@@ -1,15 +1,17 @@
 //! Links: how they come about, how they end, how many streams they carry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::wire::{ALPN_LINK, Class, Control, DrainV1, HelloV1, StatusV1};
-use hawser_tunnel::{LinkConfig, LinkError, LinkLost, Stopped, StreamError};
+use hawser_tunnel::{Acceptor, AcceptorConfig, LinkConfig, LinkError, LinkLost, Stopped, StreamError};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    AT_ONCE, Pair, Relay, Tls, acceptor, any_port, dial_to, echo_all, read_all, read_exactly, shared_socket,
+    AT_ONCE, Pair, Relay, Tls, acceptor, any_port, dial_to, echo_all, hub, read_all, shared_socket,
 };
 
 const IDLE: Duration = Duration::from_millis(600);
@@ -122,18 +124,6 @@ async fn an_endpoint_closes_all_its_links_and_takes_no_more() {
     assert!(pair.acceptor.accept().await.is_none());
     let short = LinkConfig { handshake_timeout: AT_ONCE, ..LinkConfig::agent() };
     assert!(matches!(dial_to(addr, &Tls::new(), short).await, Err(LinkError::Handshake(_))));
-}
-
-#[tokio::test]
-async fn an_endpoint_that_drains_keeps_its_links_and_refuses_new_ones() {
-    let pair = Pair::new().await;
-    pair.acceptor.refuse_new();
-    let short = LinkConfig { handshake_timeout: AT_ONCE, ..LinkConfig::agent() };
-    let refused = dial_to(pair.acceptor.local_addr().unwrap(), &Tls::new(), short).await;
-    assert!(matches!(refused, Err(LinkError::Handshake(_))), "{refused:?}");
-    let (mut edge, mut agent) = pair.stream().await;
-    edge.send.write(Bytes::from_static(b"on")).await.unwrap();
-    assert_eq!(read_exactly(&mut agent.recv, 2).await, b"on");
 }
 
 #[tokio::test]
@@ -276,4 +266,26 @@ async fn hundreds_of_exchanges_share_a_link() {
     while let Some(done) = exchanges.join_next().await {
         done.unwrap();
     }
+}
+
+#[tokio::test]
+async fn new_tls_counts_for_new_links() {
+    let (before, after) = (Tls::new(), Tls::new());
+    let (renew, tls) = watch::channel(Arc::clone(&before.server));
+    let socket = shared_socket(any_port());
+    let config = AcceptorConfig { socket, worker: 0, tls, hub: hub(1), link: LinkConfig::edge() };
+    let mut acceptor = Acceptor::bind(config).unwrap();
+    let addr = acceptor.local_addr().unwrap();
+    let (dialled, first) = tokio::join!(dial_to(addr, &before, LinkConfig::agent()), acceptor.accept());
+    let (dialled, _first) = (dialled.unwrap(), first.unwrap());
+
+    renew.send_replace(Arc::clone(&after.server));
+    let (renewed, _second) = tokio::join!(dial_to(addr, &after, LinkConfig::agent()), acceptor.accept());
+    assert!(renewed.is_ok(), "{renewed:?}");
+    let refused = tokio::select! {
+        refused = dial_to(addr, &before, LinkConfig::agent()) => refused,
+        _none = acceptor.accept() => panic!("the old authority is not trusted"),
+    };
+    assert!(matches!(refused, Err(LinkError::Handshake(_))), "{refused:?}");
+    assert!(timeout(AT_ONCE, dialled.closed()).await.is_err(), "links that are there go on");
 }

@@ -105,7 +105,7 @@ pub(crate) fn acceptor(tls: &Tls, link: LinkConfig) -> Acceptor {
     let config = AcceptorConfig {
         socket: shared_socket(any_port()),
         worker: 0,
-        tls: Arc::clone(&tls.server),
+        tls: watch::channel(Arc::clone(&tls.server)).1,
         hub: hub(1),
         link,
     };
