@@ -19,6 +19,7 @@ use hawser_tunnel::wire::Class;
 #[path = "edge_config/agent.rs"]
 mod agent;
 #[path = "edge_config/client.rs"]
+#[expect(dead_code, reason = "shared with `scripted_agent`, which needs more of it")]
 mod client;
 #[path = "edge_config/edge.rs"]
 mod edge;
@@ -320,17 +321,17 @@ fn a_drain_ends_what_is_idle_at_once() {
     edge.signal("-TERM");
     let (answer, _) = idle.rest();
     assert_eq!(answer, "");
-    // As clients do when they see the end.
-    drop(idle);
     let status = edge.ended(Duration::from_secs(5));
     check_ended(status.code(), began);
     assert!(edge.log().contains("edge down"), "{}", edge.log());
+    // Nor has the edge waited for this client to close.
+    drop(idle);
 }
 
 fn check_ended(code: Option<i32>, began: Instant) {
     assert_eq!(code, Some(0));
     let took = now() - began;
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]

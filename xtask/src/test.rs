@@ -87,7 +87,15 @@ impl Tier {
         }
     }
 
-    /// How tests learn at what length to run.
+    /// How many inputs a property is tried with, where its test leaves that open.
+    fn property_cases(self) -> &'static str {
+        match self {
+            Self::Quick | Self::Plain => "256",
+            Self::Full => "8192",
+        }
+    }
+
+    /// How end-to-end tests learn at what length to run.
     fn name(self) -> &'static str {
         match self {
             Self::Quick => "quick",
@@ -142,7 +150,7 @@ fn run_stage(stage: Stage, tier: Tier) -> Result<Counts> {
         ),
         Stage::Unit => stage.count(
             &["test", "--quiet", "--workspace", "--no-fail-fast"],
-            &[("HAWSER_TIER", tier.name().as_ref())],
+            &[("PROPTEST_CASES", tier.property_cases().as_ref())],
             tier.stage_limit(),
         ),
     }

@@ -43,8 +43,14 @@ where
             Next::Break => return,
         }
     }
-    if timeout(CLOSE_WAIT, linger(&mut reader, &mut writer)).await.is_err() {
-        tracing::debug!("the client did not take the end of its connection in time");
+    let drained = async {
+        conn.worker.drain.cancelled().await;
+        tokio::time::sleep(CLOSE_WAIT_DRAINING).await;
+    };
+    tokio::select! {
+        () = linger(&mut reader, &mut writer) => {}
+        () = tokio::time::sleep(CLOSE_WAIT) => {}
+        () = drained => {}
     }
 }
 
@@ -462,3 +468,5 @@ const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
 /// How long the end of a connection may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// The same once the edge drains.
+const CLOSE_WAIT_DRAINING: Duration = Duration::from_millis(500);
