@@ -143,7 +143,9 @@ impl Acceptor {
 fn server(tls: Arc<rustls::ServerConfig>, link: &LinkConfig) -> io::Result<ServerConfig> {
     let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(Arc::new(link.transport())).max_incoming(link.handshakes_max);
+    let mut transport = link.transport();
+    transport.receive_window(link.stranger_bytes_max.into());
+    server.transport_config(Arc::new(transport)).max_incoming(link.handshakes_max);
     Ok(server)
 }
 

@@ -15,6 +15,9 @@ pub struct LinkConfig {
     pub stream_bytes_max: u32,
     /// Bytes on their way on all streams of a link that the far side has not acknowledged.
     pub unacknowledged_bytes_max: u32,
+    /// Bytes that an accepted connection may send beyond what was read, all its streams together, until it is taken into
+    /// service as a [`Link`](crate::Link).
+    pub stranger_bytes_max: u32,
     /// Streams the far side may have open at first.
     pub peer_streams: u32,
     /// Up to how many that grows while they are in use.
@@ -37,6 +40,7 @@ impl LinkConfig {
             keep_alive: Duration::from_secs(2),
             stream_bytes_max: 4 << 20,
             unacknowledged_bytes_max: 64 << 20,
+            stranger_bytes_max: 256 << 10,
             peer_streams: 4,
             peer_streams_max: 4,
             open_wait_max: Duration::from_secs(2),

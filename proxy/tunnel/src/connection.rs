@@ -63,6 +63,11 @@ impl Connection {
         Ok(TunnelStream::new(self, send, recv, Some(in_flight)))
     }
 
+    /// The far side is known: only the windows of its streams bound what it sends.
+    pub(crate) fn trust(&self) {
+        self.0.quic.set_receive_window(quinn::VarInt::MAX);
+    }
+
     /// Ends the connection and all its streams. The first reason counts.
     pub fn close(&self, reason: CloseReason) {
         let reason = self.0.closed_here.get_or_init(|| reason);

@@ -47,6 +47,7 @@ impl Link {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = LinkId(NEXT.fetch_add(1, Ordering::Relaxed));
         let draining = AtomicBool::new(false);
+        connection.trust();
         Self(Arc::new(Inner { id, identity, connection, in_flight: Arc::default(), draining }))
     }
 

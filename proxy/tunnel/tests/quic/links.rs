@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::wire::{ALPN_LINK, Class, Control, DrainV1, HelloV1, StatusV1};
-use hawser_tunnel::{Acceptor, AcceptorConfig, LinkConfig, LinkError, LinkLost, Stopped, StreamError};
+use hawser_tunnel::{
+    Acceptor, AcceptorConfig, Link, LinkConfig, LinkError, LinkIdentity, LinkLost, Stopped, StreamError,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -288,4 +290,21 @@ async fn new_tls_counts_for_new_links() {
     };
     assert!(matches!(refused, Err(LinkError::Handshake(_))), "{refused:?}");
     assert!(timeout(AT_ONCE, dialled.closed()).await.is_err(), "links that are there go on");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_fill_the_memory_of_the_edge() {
+    let (tls, one_stream) = (Tls::new(), Bytes::from(vec![0; 1 << 20]));
+    let mut acceptor = acceptor(&tls, LinkConfig::edge());
+    let addr = acceptor.local_addr().unwrap();
+    let (agent, incoming) = tokio::join!(dial_to(addr, &tls, LinkConfig::agent()), acceptor.accept());
+    let (agent, incoming) = (agent.unwrap(), incoming.unwrap());
+    let mut stream = agent.open().await.unwrap();
+    let mut written = tokio::spawn(async move { stream.send.write(one_stream).await.map(|()| stream) });
+    assert!(timeout(AT_ONCE, &mut written).await.is_err(), "nobody knows who this is");
+
+    let identity =
+        LinkIdentity { cluster: "demo".into(), replica: "one".into(), class: Class::General, worker: 0 };
+    let _in_service = Link::new(incoming.connection, identity);
+    assert!(timeout(AT_ONCE, written).await.unwrap().unwrap().is_ok());
 }
