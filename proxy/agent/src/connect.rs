@@ -1,4 +1,5 @@
-//! Keeps links up: for every edge one for short requests and one for bulk, each dialled again as soon as it is lost.
+//! Keeps links up: for every edge one for short requests and one for bulk, each dialled again as soon as it is lost. A
+//! busy link asks for another beside it, which goes when it has been idle for a while.
 //! The certificate for them comes from enrolment (join token the first time, the pod's own ServiceAccount token always)
 //! and lives, with its key, in memory only.
 
@@ -19,7 +20,10 @@ use hawser_tunnel::{
 };
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use crate::{
     Config, Metrics,
@@ -41,6 +45,15 @@ pub(crate) struct Agent {
     identity: RefCell<Option<Identity>>,
     enrolling: tokio::sync::Mutex<()>,
     status: watch::Receiver<StatusV1>,
+    /// Tells that a link is busy.
+    busy: mpsc::Sender<Route>,
+}
+
+/// What links are for: an edge, and a class of exchanges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Route {
+    edge: String,
+    class: Class,
 }
 
 /// A certificate, and until when it is shown.
@@ -69,6 +82,7 @@ pub async fn run(
     let observer = tokio::task::spawn_local(facts::observe(Rc::clone(&server), Arc::clone(&clock), out));
     let edges = TrustBundle::from_pem(&config.join.ca_pem)?;
     let addresses = config.join.edges.clone();
+    let (busy, mut more) = mpsc::channel(1);
     let agent = Rc::new(Agent {
         config,
         server,
@@ -79,25 +93,59 @@ pub async fn run(
         identity: RefCell::default(),
         enrolling: tokio::sync::Mutex::default(),
         status,
+        busy,
     });
     let mut links = JoinSet::new();
     for edge in addresses {
         for class in [Class::General, Class::Bulk] {
-            links.spawn_local(keep(Rc::clone(&agent), edge.clone(), class, scope.clone()));
+            let route = Route { edge: edge.clone(), class };
+            links.spawn_local(keep(Rc::clone(&agent), route, scope.clone()));
         }
     }
-    while links.join_next().await.is_some() {}
+    let mut spare = Vec::new();
+    loop {
+        tokio::select! {
+            ended = links.join_next() => match ended {
+                Some(Ok(route)) => {
+                    if let Some(at) = spare.iter().position(|one| *one == route) {
+                        spare.swap_remove(at);
+                    }
+                }
+                Some(Err(_)) => tracing::error!("the task of a link panicked"),
+                None => break,
+            },
+            Some(route) = more.recv() => {
+                let of_route = spare.iter().filter(|one| **one == route).count();
+                if of_route < SPARE_LINKS_MAX && !scope.is_cancelled() {
+                    spare.push(route.clone());
+                    links.spawn_local(help(Rc::clone(&agent), route, scope.clone()));
+                }
+            }
+        }
+    }
     observer.abort();
     Ok(())
 }
 
+/// Holds a link beside a busy one, once.
+async fn help(agent: Rc<Agent>, route: Route, scope: Scope) -> Route {
+    match hold(&agent, &route, true, &scope).await {
+        Ok(lost) => {
+            tracing::info!(edge = route.edge, class = ?route.class, reason = %lost, "spare link down")
+        }
+        Err(error) => tracing::warn!(class = ?route.class, %error, "no spare link"),
+    }
+    route
+}
+
 /// Holds one link to one edge, again and again.
-async fn keep(agent: Rc<Agent>, edge: String, class: Class, scope: Scope) {
+async fn keep(agent: Rc<Agent>, route: Route, scope: Scope) -> Route {
+    let Route { edge, class } = &route;
     let mut wait = RETRY_FIRST;
     let mut failures = 0_u32;
     while !scope.is_cancelled() {
         let began = agent.clock.now();
-        match hold(&agent, &edge, class, &scope).await {
+        match hold(&agent, &route, false, &scope).await {
             Ok(lost) => tracing::info!(edge, ?class, reason = %lost, "link down"),
             Err(error) => {
                 tracing::warn!(?class, %error, "no link");
@@ -116,29 +164,37 @@ async fn keep(agent: Rc<Agent>, edge: String, class: Class, scope: Scope) {
             _reason = scope.cancelled() => {}
         }
     }
+    route
 }
 
 /// One link, from dialling to its end.
-async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Result<LinkLost, AgentError> {
-    let set_up = tokio::time::timeout(SET_UP_WAIT, set_up(agent, edge, class));
+async fn hold(agent: &Rc<Agent>, route: &Route, spare: bool, scope: &Scope) -> Result<LinkLost, AgentError> {
+    let Route { edge, class } = route;
+    let set_up = tokio::time::timeout(SET_UP_WAIT, set_up(agent, edge, *class));
     let (connection, TunnelStream { mut send, mut recv }, mut status) = tokio::select! {
         set_up = set_up => set_up.map_err(|_elapsed| AgentError::Silent { edge: edge.to_owned() })??,
         reason = scope.cancelled() => return Ok(LinkLost::ClosedHere(reason)),
     };
     let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
-    let _up = Up::enter(agent, class);
+    let _up = Up::enter(agent, *class);
     let mut exchanges = JoinSet::new();
     let mut drain: Option<Drain> = None;
+    let mut used = tokio::time::Instant::now();
     loop {
+        let idle = (spare && exchanges.is_empty()).then_some(used + SPARE_IDLE);
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Ok(stream) if drain.is_some() => stream.refuse(),
                 Ok(stream) => {
                     exchanges.spawn_local(serve::serve(Rc::clone(agent), stream));
+                    if exchanges.len() > BUSY_EXCHANGES {
+                        // Full means that somebody has asked already.
+                        agent.busy.try_send(route.clone()).ok();
+                    }
                 }
                 Err(_) => return Ok(connection.closed().await),
             },
-            Some(_done) = exchanges.join_next() => {}
+            Some(_done) = exchanges.join_next() => used = tokio::time::Instant::now(),
             control = recv.recv_control() => match control {
                 Ok(Some(Control::Drain(_))) => tracing::info!(edge, "the edge drains"),
                 Ok(Some(other)) => tracing::debug!(?other, "control"),
@@ -150,7 +206,7 @@ async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Res
                     return Ok(connection.closed().await);
                 }
             },
-            _reason = scope.cancelled(), if drain.is_none() => {
+            () = done_here(idle, scope), if drain.is_none() => {
                 let now = tokio::time::Instant::now();
                 drain = Some(Drain { quiet: now + DRAIN_QUIET, until: now + agent.config.drain_timeout });
                 send.send_control(&Control::Drain(DrainV1 {})).await.map_err(stream)?;
@@ -164,6 +220,14 @@ async fn hold(agent: &Rc<Agent>, edge: &str, class: Class, scope: &Scope) -> Res
                 return Ok(connection.closed().await);
             }
         }
+    }
+}
+
+/// Waits until the agent ends, or a spare link has been idle for long enough.
+async fn done_here(idle: Option<tokio::time::Instant>, scope: &Scope) {
+    tokio::select! {
+        _reason = scope.cancelled() => {}
+        () = sleep_until(idle) => {}
     }
 }
 
@@ -333,6 +397,12 @@ const SET_UP_WAIT: Duration = Duration::from_secs(20);
 const DRAIN_QUIET: Duration = Duration::from_secs(1);
 /// After so many failed attempts in a row a new certificate is asked for.
 const DISTRUST_AFTER: u32 = 5;
+/// Exchanges on one link from which on another is asked for: QUIC's own limit begins at 256.
+const BUSY_EXCHANGES: usize = 100;
+/// Links beside the first one, of each route.
+const SPARE_LINKS_MAX: usize = 3;
+/// How long a spare link may stay without an exchange.
+const SPARE_IDLE: Duration = Duration::from_secs(60);
 /// How long a certificate is used for new connections: less than the hour it lives.
 const CERTIFICATE_SHOWN: Duration = Duration::from_secs(40 * 60);
 /// Bodies kept for repetition, all exchanges together.
