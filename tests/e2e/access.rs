@@ -1,74 +1,14 @@
 //! Who may do what is decided at the edge at each request: default deny, groups, clusters, namespaces, and a credential
 //! that was withdrawn is worth nothing from the next request on.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
     process::Stdio,
     thread,
     time::Duration,
 };
 
-use hawser_tests::{Ran, Sandbox, Way, ok, ok_with, run, until, up};
-
-/// A person with a kubeconfig of their own.
-struct Person {
-    name: String,
-    kubeconfig: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Person {
-    fn new(name: &str, more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("kubeconfig");
-        let mut args = vec!["kubeconfig", name, "--local", "--output", kubeconfig.to_str().unwrap()];
-        args.extend(more);
-        let _made = ok(&mut up().hawser(&args));
-        Self { name: name.to_owned(), kubeconfig, _folder: folder }
-    }
-
-    fn kubectl(&self, args: &[&str]) -> Ran {
-        run(&mut up().kubectl_as(&self.kubeconfig, args))
-    }
-
-    /// Names of this person's credentials.
-    fn credentials(&self) -> Vec<String> {
-        let list = ok(&mut up().hawser(&["get", "credentials", "--output", "json"]));
-        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-        let items = list["items"].as_array().unwrap().iter();
-        let own = items.filter(|item| item["spec"]["user"] == self.name.as_str());
-        own.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-/// A policy in force, until dropped.
-struct Policy(&'static str);
-
-impl Policy {
-    fn apply(name: &'static str, text: &str) -> Self {
-        let _applied = ok_with(&mut up().hawser(&["apply", "-f", "-"]), text);
-        Self(name)
-    }
-
-    fn allow(name: &'static str, spec: &str) -> Self {
-        Self::apply(name, &allow(name, spec))
-    }
-}
-
-impl Drop for Policy {
-    fn drop(&mut self) {
-        let _gone = run(&mut up().hawser(&["delete", "accesspolicy", self.0]));
-    }
-}
-
-fn allow(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: access.hawser.dev/v1\nkind: AccessPolicy\nmetadata: {{name: {name}, namespace: hawser-system}}\n\
-         spec: {{effect: Allow, {spec}}}\n"
-    )
-}
+use hawser_tests::{Curl, Person, Policy, Sandbox, Watch, Way, allow, ok, run, until, up};
 
 fn soon(what: &str, so: impl FnMut() -> bool) {
     until(what, Duration::from_secs(5), so);
@@ -198,6 +138,40 @@ fn what_is_running_ends_with_the_right_to_it() {
             "websocket={transport}: {text}"
         );
     }
+}
+
+#[test]
+fn a_revoked_watch_ends_like_any_other_and_is_then_refused() {
+    let sandbox = Sandbox::new("unwatched");
+    let person = Person::new("unwatched@example.com", &[]);
+    let spec = format!(
+        "subjects: {{users: [unwatched@example.com]}}, clusters: {{names: [{}]}}, roles: [view]",
+        up().cluster().name
+    );
+    let policy = Policy::allow("t-unwatched", &spec);
+    let kubectl = ["-n", &sandbox.namespace, "get", "configmaps", "--output-watch-events", "--watch"];
+    soon("allowed", || person.kubectl(&kubectl[..4]).code == 0);
+    let curl = Curl::of(&person.kubeconfig);
+    let path = format!("/api/v1/namespaces/{}/configmaps?watch=true", sandbox.namespace);
+    let watches = [
+        up().kubectl_as(&person.kubeconfig, &kubectl),
+        up().kubectl_as(&person.kubeconfig, &["get", "--raw", &path]),
+        curl.command(&path, &["--http2"]),
+        curl.command(&path, &["--http1.1"]),
+    ];
+    let watches = watches.map(|mut command| Watch::begin(&mut command));
+    drop(policy);
+    for watch in watches {
+        let ran = watch.ended(Duration::from_secs(10));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.stdout.contains("ADDED") && !ran.stdout.contains("ERROR"), "{ran:?}");
+    }
+    let ran = person.kubectl(&kubectl);
+    assert!(
+        ran.code == 1 && ran.stderr.starts_with("Error from server (Forbidden): configmaps is forbidden"),
+        "{ran:?}"
+    );
+    assert_eq!(curl.code(&path, &[]), "403");
 }
 
 #[test]

@@ -3,17 +3,18 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Stdio},
+    thread,
     time::Duration,
 };
 
-use hawser_tests::{Sandbox, Way, ok, until, up};
+use hawser_tests::{Curl, Sandbox, Way, ok, until, up};
 
-/// Watches of pod templates that the API server runs now (nobody else watches these often).
-fn running() -> u64 {
+/// Watches of these that the API server runs now. Each test has a resource that nobody else watches often.
+fn running(resource: &str) -> u64 {
     let metrics = ok(&mut up().kubectl(Way::Direct, &["get", "--raw", "/metrics"]));
     let watches = metrics.lines().filter(|line| {
         line.starts_with("apiserver_longrunning_requests{")
-            && line.contains("resource=\"podtemplates\"")
+            && line.contains(&format!("resource=\"{resource}\""))
             && line.contains("verb=\"WATCH\"")
     });
     watches.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
@@ -34,17 +35,34 @@ fn watch(sandbox: &Sandbox) -> Child {
 }
 
 #[test]
+fn one_client_holds_more_watches_than_a_connection_has_streams() {
+    let sandbox = Sandbox::new("many-watches");
+    let curl = Curl::new();
+    let before = running("limitranges");
+    let path = format!("/api/v1/namespaces/{}/limitranges?watch=true&timeoutSeconds=8", sandbox.namespace);
+    let codes = thread::scope(|scope| {
+        let codes = scope.spawn(|| {
+            let args = ["--http2", "--parallel-max", "150", "-H", "Accept: application/json"];
+            curl.codes(&format!("{path}&fieldManager=m[1-150]"), &args)
+        });
+        until("150 watches run", Duration::from_secs(8), || running("limitranges") >= before + 150);
+        codes.join().expect("curl ends")
+    });
+    assert_eq!(codes, vec!["200"; 150]);
+}
+
+#[test]
 fn no_watch_is_left_behind() {
     let sandbox = Sandbox::new("cancel");
     let template = "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: t}\ntemplate: {spec: {containers: [{name: c, image: x}]}}\n";
     let _made = hawser_tests::ok_with(&mut sandbox.kubectl(Way::Direct, &["apply", "-f", "-"]), template);
-    let before = running();
+    let before = running("podtemplates");
     let mut children: Vec<Child> = (0..20).map(|_| watch(&sandbox)).collect();
-    until("twenty watches run", Duration::from_secs(10), || running() >= before + 20);
+    until("twenty watches run", Duration::from_secs(10), || running("podtemplates") >= before + 20);
     for child in &mut children {
         child.kill().expect("it runs");
     }
-    until("the API server has ended them", Duration::from_secs(3), || running() <= before);
+    until("the API server has ended them", Duration::from_secs(3), || running("podtemplates") <= before);
     for mut child in children {
         let _gone = child.wait();
     }

@@ -1,5 +1,5 @@
-//! An edge that is restarted sees its work off: watches end as watches end, sessions are told why, and afterwards everything
-//! is as before. One that is killed loses nothing that it had acknowledged.
+//! An edge that is restarted sees its work off: watches end as watches end, writes finish, sessions are told why, and
+//! afterwards everything is as before. One that is killed loses nothing that it had acknowledged.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Sandbox, Way, ok, ok_with, until, up, whole_agents};
+use hawser_tests::{AuditLog, Curl, Sandbox, Way, ok, ok_with, until, up, whole_agents};
 
 /// How the running edge was started, so that it can be started again.
 struct Started {
@@ -62,6 +62,56 @@ fn begun(mut command: Command) -> Child {
     child
 }
 
+/// Writes whose bodies take seconds to come.
+struct SlowWrites {
+    running: Vec<Child>,
+    _curl: Curl,
+    _folder: tempfile::TempDir,
+}
+
+impl SlowWrites {
+    const VERSIONS: [&str; 2] = ["http1.1", "http2"];
+
+    fn begin(sandbox: &Sandbox) -> Self {
+        let (curl, folder) = (Curl::new(), tempfile::tempdir().unwrap());
+        let path = format!("/api/v1/namespaces/{}/configmaps", sandbox.namespace);
+        let log = AuditLog::of_cluster();
+        let running = Self::VERSIONS.map(|version| {
+            let body = folder.path().join(version);
+            let text = "x".repeat(800_000);
+            std::fs::write(
+                &body,
+                format!(r#"{{"metadata":{{"name":"{version}"}},"data":{{"text":"{text}"}}}}"#),
+            )
+            .unwrap();
+            let (http, body) = (format!("--{version}"), format!("@{}", body.display()));
+            let args =
+                [&http, "--limit-rate", "200K", "-H", "Content-Type: application/json", "-H", "Expect:"];
+            let mut command = curl.command(&path, &args);
+            command.args(["--data-binary", &body, "-w", "%{http_code}", "-o", "/dev/null"]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+        });
+        let _both = log.find("the API server knows of both", 2, |event| {
+            event["objectRef"]["namespace"] == sandbox.namespace.as_str()
+                && (&event["verb"], &event["stage"]) == (&"create".into(), &"RequestReceived".into())
+                && event["objectRef"]["resource"] == "configmaps"
+        });
+        Self { running: running.into(), _curl: curl, _folder: folder }
+    }
+
+    /// They end well, and what they wrote is there.
+    fn end(self, sandbox: &Sandbox) {
+        for child in self.running {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"201"[..]));
+        }
+        let there = ok(&mut sandbox.kubectl(Way::Direct, &["get", "configmaps", "-o", "name"]));
+        for version in Self::VERSIONS {
+            assert!(there.contains(&format!("configmap/{version}\n")), "{there}");
+        }
+    }
+}
+
 #[test]
 fn restarted_and_killed() {
     let sandbox = Sandbox::new("edge-restart");
@@ -71,6 +121,7 @@ fn restarted_and_killed() {
     let watch = begun(sandbox.kubectl(Way::Hawser, &["get", "pods", "-w"]));
     let session =
         begun(sandbox.kubectl(Way::Hawser, &["exec", "p", "--", "sh", "-c", "echo begun; sleep 120"]));
+    let writes = SlowWrites::begin(&sandbox);
     signal("-TERM");
     let watched = watch.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&watched.stderr).into_owned();
@@ -79,6 +130,7 @@ fn restarted_and_killed() {
     let text = String::from_utf8_lossy(&told.stderr).into_owned();
     assert_eq!(told.status.code(), Some(1), "{text}");
     assert!(text.contains("session ended by Hawser: this edge is being restarted"), "{text}");
+    writes.end(&sandbox);
     until("the edge is gone", Duration::from_secs(20), || gone(pid));
     started.again();
     assert_eq!(ok(&mut sandbox.kubectl(Way::Hawser, &["get", "pods", "-o", "name"])), "pod/p\n");

@@ -1,6 +1,5 @@
 //! What breaks between client and cluster is not seen where it need not be, and told truthfully where it must: reads go
 //! on, writes are never doubled, watches resume without an error, a cut session does not look like a success.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -10,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Curl, Ran, Sandbox, Way, ok, ok_with, run, until, up, whole_agents};
+use hawser_tests::{Curl, Ran, Sandbox, Watch, Way, ok, ok_with, run, until, up, whole_agents};
 
 /// The agents' pods.
 fn agents() -> Vec<String> {
@@ -18,10 +17,9 @@ fn agents() -> Vec<String> {
     names.lines().map(str::to_owned).collect()
 }
 
-/// SIGKILL for one agent, at once.
-fn kill_one_agent() {
-    let victim = agents().into_iter().next().unwrap();
-    let args = ["-n", "hawser-system", "delete", &victim, "--grace-period=0", "--force", "--wait=false"];
+/// SIGKILL for an agent, at once.
+fn kill(agent: &str) {
+    let args = ["-n", "hawser-system", "delete", agent, "--grace-period=0", "--force", "--wait=false"];
     let _killed = run(&mut up().kubectl(Way::Direct, &args));
 }
 
@@ -66,7 +64,7 @@ fn a_killed_agent() {
             (acknowledged, unsure)
         });
         thread::sleep(Duration::from_secs(2));
-        kill_one_agent();
+        kill(&agents()[0]);
         thread::sleep(Duration::from_secs(12));
         done.store(true, Ordering::Relaxed);
         (reader.join().unwrap(), writer.join().unwrap())
@@ -87,6 +85,46 @@ fn a_killed_agent() {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.to_lowercase().contains("error"), "{text}");
     whole_again();
+}
+
+#[test]
+fn a_watch_whose_agent_is_killed_ends_between_two_events() {
+    whole_again();
+    let sandbox = Sandbox::new("watched-agent");
+    let curl = Curl::new();
+    let path = format!("/api/v1/namespaces/{}/configmaps?watch=true", sandbox.namespace);
+    let mut watches: Vec<Watch> = ["--http2", "--http1.1", "--http2", "--http1.1"]
+        .iter()
+        .map(|version| Watch::begin(&mut curl.command(&path, &[version])))
+        .collect();
+    for _ in 0..4 {
+        let args = ["get", "configmaps", "--watch", "--output-watch-events"];
+        watches.push(Watch::begin(&mut sandbox.kubectl(Way::Hawser, &args)));
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !done.load(Ordering::Relaxed) {
+                number += 1;
+                let value = format!("number={number}");
+                let args = ["annotate", "--overwrite", "configmap", "kube-root-ca.crt", &value];
+                let _changed = ok(&mut sandbox.kubectl(Way::Direct, &args));
+            }
+        });
+        // Whichever of the two carries a watch is killed.
+        for agent in agents() {
+            kill(&agent);
+            whole_again();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    for watch in watches {
+        let ran = watch.ended(Duration::from_secs(10));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.stdout.contains("MODIFIED") && ran.stdout.ends_with('\n'), "{ran:?}");
+        assert!(!ran.stdout.contains("ERROR"), "{ran:?}");
+    }
 }
 
 #[test]
@@ -121,9 +159,7 @@ fn a_session_cut_with_its_agent_is_no_success() {
         let _read = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "begun\n");
         for agent in agents() {
-            let args =
-                ["-n", "hawser-system", "delete", &agent, "--grace-period=0", "--force", "--wait=false"];
-            let _killed = run(&mut up().kubectl(Way::Direct, &args));
+            kill(&agent);
         }
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use hawser_tests::{Curl, Way, run, up};
+use hawser_tests::{Cluster, Curl, Way, ok, run, up};
 
 const WHOAMI: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
 
@@ -56,12 +56,82 @@ fn identity_headers_never_survive() {
 }
 
 #[test]
+fn a_refusal_before_the_body_has_come_is_still_an_answer() {
+    // Some clients take the end of a stream on which they still have something to send for an error.
+    let curl = Curl::new();
+    let args = ["--http2", "-X", "POST", "-H", "Impersonate-User: system:admin", "-d", WHOAMI];
+    let codes: Vec<_> =
+        (0..60).map(|_| curl.code("/apis/authentication.k8s.io/v1/selfsubjectreviews", &args)).collect();
+    assert_eq!(codes, vec!["403"; 60]);
+}
+
+#[test]
 fn host_and_address_must_agree() {
     let curl = Curl::new();
+    let other = server_of(&up().clusters[1]);
+    let other_name = format!("{}.hawser.internal", up().clusters[1].name);
+    let mapped = format!("[::ffff:{}]", other.rsplit_once(':').unwrap().0);
     for version in ["--http1.1", "--http2"] {
+        let code = |host: &str| curl.code("/version", &[version, "-H", &format!("Host: {host}")]);
         assert_eq!(curl.code("/version", &[version]), "200");
-        assert_eq!(curl.code("/version", &[version, "-H", "Host: other.example.com"]), "421");
+        // What the caller of a `kubectl proxy` dials says nothing of which cluster is meant.
+        for nobodys in ["127.0.0.1:8001", "localhost:8001", "LOCALHOST", "[::1]:8001", "192.0.2.1"] {
+            assert_eq!(code(nobodys), "200", "{nobodys}");
+        }
+        for elsewhere in
+            [&other, &other_name, &mapped, "other.example.com", "localhost.example.com", "kubernetes"]
+        {
+            assert_eq!(code(elsewhere), "421", "{elsewhere}");
+        }
     }
+}
+
+#[test]
+fn host_and_the_name_in_tls_must_agree() {
+    let [one, other] = [0, 1].map(|number| server_of(&up().clusters[number]));
+    let [name, other_name] = [0, 1].map(|number| format!("{}.hawser.internal", up().clusters[number].name));
+    let (other_address, port) = other.rsplit_once(':').unwrap();
+    // At the other cluster's address: the name in TLS goes before.
+    let resolve = format!("{name}:{port}:{other_address}");
+    let curl = Curl::new().at(format!("https://{name}:{port}"));
+    for version in ["--http1.1", "--http2"] {
+        let args = [version, "--resolve", &resolve];
+        let cluster = curl.run("/api/v1/namespaces/kube-system", &args).stdout;
+        assert!(cluster.contains(&uid_of(&up().clusters[0])), "{cluster}");
+        let code =
+            |host: &str| curl.code("/version", &[&args[..], &["-H", &format!("Host: {host}")]].concat());
+        for own in [&one, &name.to_uppercase(), "localhost:8001"] {
+            assert_eq!(code(own), "200", "{own}");
+        }
+        for elsewhere in [&other, &other_name, "other.example.com"] {
+            assert_eq!(code(elsewhere), "421", "{elsewhere}");
+        }
+        // A connection that has proved itself does not go elsewhere either.
+        let counted = ["-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n"];
+        let mut calls = curl.command("/version", &[&args[..], &counted].concat());
+        let host = format!("Host: {other_name}");
+        curl.then(&mut calls, "/version", &[&args[..], &counted, &["-H", &host]].concat());
+        curl.then(&mut calls, "/version", &[&args[..], &counted].concat());
+        assert_eq!(ok(&mut calls), "200 1\n421 0\n200 0\n", "{version}");
+    }
+}
+
+#[test]
+fn an_address_that_clusters_share_reaches_none_of_them() {
+    // As with a kubeconfig that has lost its `tls-server-name`.
+    let ran = Curl::new().at(up().edge.url.clone()).run("/version", &[]);
+    assert!(ran.code != 0 && ran.stdout.trim() == "000", "{ran:?}");
+}
+
+/// `address:port` of a cluster at the edge.
+fn server_of(cluster: &Cluster) -> String {
+    let path = format!("jsonpath={{.clusters[?(@.name==\"{}\")].cluster.server}}", cluster.name);
+    let url = ok(&mut up().kubectl(Way::Hawser, &["config", "view", "-o", &path]));
+    url.trim_start_matches("https://").to_owned()
+}
+
+fn uid_of(cluster: &Cluster) -> String {
+    ok(&mut up().direct(cluster, &["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]))
 }
 
 #[test]

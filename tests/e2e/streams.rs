@@ -1,5 +1,6 @@
 //! exec, attach, cp, port-forward and logs work through Hawser as directly, over WebSocket and over SPDY: output, exit
 //! codes, end of input, every last byte.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -7,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hawser_tests::{Sandbox, Way, ok, run, run_with};
+use hawser_tests::{Curl, Sandbox, Way, ok, run, run_with};
 
 /// Forces SPDY on new kubectls.
 fn spdy(command: &mut Command) -> &mut Command {
@@ -111,6 +112,65 @@ fn logs_and_follow() {
     assert_eq!(lines.next().unwrap().unwrap(), "started");
     child.kill().unwrap();
     let _gone = child.wait().unwrap();
+}
+
+/// The payloads of a server's WebSocket frames up to its close, and the protocol it chose.
+fn websocket(way: Way, path: &str, protocol: &str) -> (Option<String>, Vec<Vec<u8>>) {
+    let offered = format!("Sec-WebSocket-Protocol: {protocol}");
+    // curl passes on what follows the 101 as it is.
+    let mut args = vec!["--http1.1", "--include", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket"];
+    args.extend(["-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]);
+    args.extend(["-H", "Origin: https://example.com", "--max-time", "20"]);
+    if !protocol.is_empty() {
+        args.extend(["-H", &offered]);
+    }
+    let output = Curl::going(way).command(path, &args).output().unwrap().stdout;
+    let end = output.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(output[..end].to_vec()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+    let chosen = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-protocol").then(|| value.trim().to_owned())
+    });
+    (chosen, frames(&output[end + 4..]))
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    while let [kind, length, rest @ ..] = bytes {
+        let (length, rest) = match (length, rest) {
+            (126, [a, b, rest @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), rest),
+            (0..126, rest) => (usize::from(*length), rest),
+            _ => panic!("no such frames are expected"),
+        };
+        match kind {
+            0x81 | 0x82 => payloads.push(rest[..length].to_vec()),
+            0x88 => return payloads,
+            _ => panic!("frame {kind:x}"),
+        }
+        bytes = &rest[length..];
+    }
+    panic!("no close frame")
+}
+
+#[test]
+fn logs_and_watches_over_websocket() {
+    let sandbox = Sandbox::new("websocket");
+    let of = format!("/api/v1/namespaces/{}", sandbox.namespace);
+    for (protocol, text) in
+        [("", "started\n"), ("binary.k8s.io", "started\n"), ("base64.binary.k8s.io", "c3RhcnRlZAo=")]
+    {
+        let [direct, through] =
+            [Way::Direct, Way::Hawser].map(|way| websocket(way, &format!("{of}/pods/p/log"), protocol));
+        assert_eq!(direct, through, "{protocol}");
+        assert_eq!(String::from_utf8(through.1.concat()).unwrap(), text, "{protocol}");
+    }
+    let watch = format!("{of}/configmaps?watch=true&timeoutSeconds=1");
+    let [direct, through] = [Way::Direct, Way::Hawser].map(|way| websocket(way, &watch, ""));
+    assert_eq!(direct, through);
+    let event: serde_json::Value = serde_json::from_slice(&through.1[0]).unwrap();
+    assert_eq!((&event["type"], &event["object"]["kind"]), (&"ADDED".into(), &"ConfigMap".into()));
 }
 
 #[test]

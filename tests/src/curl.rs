@@ -1,12 +1,16 @@
-//! curl with the administrator's client certificate, for requests that no kubectl makes.
+//! curl with a client certificate, for requests that no kubectl makes.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::{Ran, ok, run, up};
+use crate::{Ran, Way, ok, run, up};
 
 /// Files and flags of curl.
 pub struct Curl {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    way: Way,
     server: String,
     args: Vec<String>,
 }
@@ -18,14 +22,33 @@ impl Default for Curl {
 }
 
 impl Curl {
-    /// Takes CA, certificate and key out of the kubeconfig.
+    /// As the administrator.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(&up().admin_kubeconfig)
+    }
+
+    /// Through Hawser, with CA, certificate and key of a kubeconfig.
+    #[must_use]
+    pub fn of(kubeconfig: &Path) -> Self {
+        Self::with(Way::Hawser, kubeconfig)
+    }
+
+    /// As the administrator, one way or the other.
+    #[must_use]
+    pub fn going(way: Way) -> Self {
+        match way {
+            Way::Direct => Self::with(way, &up().cluster().direct_kubeconfig),
+            Way::Hawser => Self::with(way, &up().admin_kubeconfig),
+        }
+    }
+
+    fn with(way: Way, kubeconfig: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let view = |path: &str| {
             let output = format!("jsonpath={{{path}}}");
-            let args = ["config", "view", "--raw", "--minify", "-o", &output];
-            ok(&mut up().kubectl_as(&up().admin_kubeconfig, &args))
+            let args = ["config", "view", "--raw", "--minify", "--flatten", "-o", &output];
+            ok(&mut up().kubectl_as(kubeconfig, &args))
         };
         let mut args = Vec::new();
         for (flag, path) in [
@@ -40,24 +63,56 @@ impl Curl {
             std::fs::write(&file, decoded).unwrap();
             args.extend([flag.to_owned(), file.to_string_lossy().into_owned()]);
         }
-        Self { _folder: folder, server: view(".clusters[0].cluster.server"), args }
+        Self { folder, way, server: view(".clusters[0].cluster.server"), args }
     }
 
-    /// URL of the cluster at the edge.
+    /// URL of the cluster.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
     }
 
+    /// The same client, asking for another URL.
+    #[must_use]
+    pub fn at(self, server: String) -> Self {
+        Self { server, ..self }
+    }
+
+    /// Files with CA, certificate and key.
+    #[must_use]
+    pub fn files(&self) -> [PathBuf; 3] {
+        ["cacert", "cert", "key"].map(|name| self.folder.path().join(name))
+    }
+
+    /// One call, not begun.
+    #[must_use]
+    pub fn command(&self, path: &str, more: &[&str]) -> Command {
+        let mut command = match self.way {
+            Way::Direct => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{}", up().cluster().netns)).arg("curl");
+                command
+            }
+            Way::Hawser => Command::new("curl"),
+        };
+        self.call(&mut command, path, more);
+        command
+    }
+
+    /// Adds another call, on the same connection if that can be.
+    pub fn then(&self, command: &mut Command, path: &str, more: &[&str]) {
+        self.call(command.arg("--next"), path, more);
+    }
+
+    fn call(&self, command: &mut Command, path: &str, more: &[&str]) {
+        command.args(["-sS", "--no-buffer", "--max-time", "120", "--path-as-is"]).args(&self.args).args(more);
+        command.arg(format!("{}{path}", self.server));
+    }
+
     /// One call; the answer's code is the last line of the output.
     #[must_use]
     pub fn run(&self, path: &str, more: &[&str]) -> Ran {
-        let mut command = Command::new("curl");
-        command
-            .args(["-sS", "--max-time", "120", "--path-as-is", "-w", "\n%{http_code}"])
-            .args(&self.args)
-            .args(more);
-        run(command.arg(format!("{}{path}", self.server)))
+        run(&mut self.command(path, &[&["-w", "\n%{http_code}"][..], more].concat()))
     }
 
     /// Status code of the answer.

@@ -7,7 +7,11 @@
     reason = "a test that cannot go on fails here"
 )]
 
+mod access;
+mod audit;
+mod connect_proxy;
 mod curl;
+mod watch;
 
 use std::{
     io::Write as _,
@@ -18,8 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use access::{Person, Policy, allow};
+pub use audit::AuditLog;
+pub use connect_proxy::ConnectProxy;
 pub use curl::Curl;
 use serde::Deserialize;
+pub use watch::Watch;
 
 pub mod metrics;
 pub mod same;
@@ -222,6 +230,14 @@ pub fn until(what: &str, limit: Duration, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// How much of something a test does: `full` where everything runs at full length (`cargo xtask test --full`).
+#[must_use]
+pub fn sized(plain: usize, full: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "the tests' composition root")]
+    let tier = std::env::var("HAWSER_TIER");
+    if tier.is_ok_and(|tier| tier == "full") { full } else { plain }
+}
+
 /// How many agents of the first cluster serve on both of their links.
 #[must_use]
 pub fn whole_agents() -> usize {
@@ -230,7 +246,7 @@ pub fn whole_agents() -> usize {
     let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
     let first = clusters.iter().find(|cluster| cluster["name"] == up().cluster().name.as_str());
     let replicas = first.and_then(|cluster| cluster["replicas"].as_array()).cloned().unwrap_or_default();
-    replicas.iter().filter(|replica| replica["links"] == 2).count()
+    replicas.iter().filter(|replica| replica["links"].as_u64() >= Some(2)).count()
 }
 
 /// A namespace of the test's own with a running pod `p`, removed when dropped.

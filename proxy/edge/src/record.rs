@@ -14,7 +14,7 @@ use hawser_kube::{
     status::Status,
 };
 use hawser_policy::{Permit, Subject};
-use http::header;
+use http::{HeaderMap, header};
 use uuid::Uuid;
 
 use crate::{
@@ -93,6 +93,9 @@ impl Record {
         };
         if let Some(action) = attrs.and_then(action) {
             record.note("action", action.to_owned());
+        }
+        if let Some(session) = kubectl_session(&request.headers) {
+            record.note("kubectl-session", session.to_string());
         }
         record
     }
@@ -248,6 +251,12 @@ fn action(attrs: &RequestAttributes) -> Option<&'static str> {
         Action::PodProxy | Action::ServiceProxy | Action::NodeProxy => Some("proxy"),
         Action::Other => None,
     }
+}
+
+/// Of all requests of one kubectl command, and so of a stream that was tried over WebSocket and again over SPDY. The client's
+/// word, like its user agent.
+fn kubectl_session(headers: &HeaderMap) -> Option<Uuid> {
+    Uuid::try_parse_ascii(headers.get("kubectl-session")?.as_bytes()).ok()
 }
 
 impl Drop for Record {

@@ -68,14 +68,17 @@ async fn try_serve(
     let exchange = Exchange::open(conn, subject, attrs, permit, record.exchange_id())?;
     match upgrade {
         None => forward::body::forward(&exchange, request, responder, record).await,
-        Some(upgrade) => forward::upgrade::forward(&exchange, upgrade, request, responder, record).await,
+        // Boxed, so that ordinary requests do not carry its room with them.
+        Some(upgrade) => {
+            Box::pin(forward::upgrade::forward(&exchange, upgrade, request, responder, record)).await
+        }
     }
 }
 
-/// SNI (or the address dialled) and `Host` must name the same cluster: no domain fronting.
+/// `Host` must not name another cluster than SNI (or the address dialled): no domain fronting.
 fn same_host(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     match &request.authority {
-        Some(authority) if conn.host.answers_to(authority) => Ok(()),
+        Some(authority) if conn.worker.shared.hosts.agree(&conn.host, authority) => Ok(()),
         Some(authority) => Err(Status::misdirected(format!(
             "this connection is to cluster {}, which is not known as {authority}",
             conn.host.cluster

@@ -98,7 +98,10 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
         };
         let head_only = request.method == Method::HEAD;
         let responder = super::Responder::Http2(Responder { respond, stream: None, head_only, ended: false });
-        drop(request::serve(&conn, request, responder).await);
+        let (body, _responder) = request::serve(&conn, request, responder).await;
+        if let super::RequestBody::Http2(mut body) = body {
+            body.drain().await;
+        }
         drop(live);
     });
 }
@@ -122,6 +125,15 @@ impl Body {
     pub(super) fn release(&mut self, bytes: usize) {
         if self.stream.flow_control().release_capacity(bytes).is_err() {
             tracing::debug!("the stream ended before its window was given back");
+        }
+    }
+
+    /// Takes what is on its way of a body that nobody wanted: clients take an early answer for an error if their stream is
+    /// reset before they have sent all. No window is given back, which bounds it.
+    async fn drain(&mut self) {
+        let rest = async { while let Some(Ok(_unwanted)) = self.stream.data().await {} };
+        if tokio::time::timeout(DRAIN_WAIT, rest).await.is_err() {
+            tracing::debug!("the client goes on with a body that nobody wants");
         }
     }
 
@@ -225,6 +237,8 @@ const WINDOW_UNAUTHENTICATED: u32 = 64 * 1024;
 const WINDOW_AUTHENTICATED: u32 = 256 * 1024;
 /// How long a client may take to close a connection without streams after a GOAWAY.
 const GOAWAY_WAIT: Duration = Duration::from_secs(5);
+/// How long a client may go on with a body after its answer.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// Settings cannot be sent while earlier ones are not acknowledged: so long until the next attempt.
 const SETTINGS_WAIT: Duration = Duration::from_millis(50);
 /// What one connection may hold of our answers before `data` waits.
