@@ -7,21 +7,20 @@ use std::{
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use hawser_identity::Authorities;
 use hawser_kube::clock::{Clock as _, SystemClock};
-use hawser_tests::{run, run_with, until};
+use hawser_tests::{run, until};
 use hawser_tunnel::wire::Class;
 
-#[path = "edge_config/agent.rs"]
+#[path = "own_edge/agent.rs"]
 mod agent;
-#[path = "edge_config/client.rs"]
+#[path = "own_edge/client.rs"]
 #[expect(dead_code, reason = "shared with `scripted_agent`, which needs more of it")]
 mod client;
-#[path = "edge_config/edge.rs"]
+#[path = "own_edge/edge.rs"]
 mod edge;
 
 use agent::Agent;
@@ -242,7 +241,7 @@ fn keys_are_taken_whole_or_not_at_all() {
     let serving_after = elsewhere.path().join("serving-ca.pem");
     let signed_in = |ca: &Path, certificate: &str| edge.curl(ca, "/api", &["--cert", certificate]);
     let certificate = edge.folder.path().join("bob.pem");
-    fs::write(&certificate, client_pem(&edge.folder.path().join("certificate.kubeconfig"))).unwrap();
+    fs::write(&certificate, edge.certificate()).unwrap();
     let certificate = certificate.to_str().unwrap();
     let agent = silent_agent(&edge);
     edge.counts("links 1");
@@ -298,18 +297,6 @@ fn replace(file: &Path, text: &str) {
     fs::write(&beside, text).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(beside, file).unwrap();
-}
-
-/// Certificate and key of a kubeconfig.
-fn client_pem(kubeconfig: &Path) -> String {
-    let text = fs::read_to_string(kubeconfig).unwrap();
-    let decoded = ["client-certificate-data: ", "client-key-data: "].map(|key| {
-        let value = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
-        let ran = run_with(Command::new("base64").arg("-d"), value.trim_matches('"').as_bytes());
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
-        ran.stdout
-    });
-    decoded.concat()
 }
 
 #[test]

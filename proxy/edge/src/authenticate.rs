@@ -98,7 +98,8 @@ fn presented_token(headers: &HeaderMap) -> Result<Option<String>, Status> {
         value.to_str().map_err(|_not_text| Status::unauthorized("the Authorization header is not text"))?;
     let mut words = text.split_ascii_whitespace();
     match (words.next(), words.next()) {
-        (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.to_owned())),
+        // As in a kube-apiserver, an empty token is none.
+        (Some(scheme), token) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.map(str::to_owned)),
         (Some(scheme), _) => Err(Status::unauthorized(format!(
             "Authorization scheme {scheme:?} is not supported; send a bearer token or a client certificate"
         ))),

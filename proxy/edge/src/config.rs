@@ -72,7 +72,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Between two pieces of a request body.
     pub body_wait: Duration,
-    /// How long a request waits for its cluster to connect.
+    /// How long a request waits for a cluster that was connected seconds ago.
     pub route_wait: Duration,
     /// Until the head of the answer, for requests that are not long-running: above the API server's own 60 s.
     pub response_wait: Duration,
@@ -165,7 +165,7 @@ impl Limits {
             Limit::time("bodyWait", *body_wait, 100..=3_600_000)
                 .at("Between two pieces of a request's body, unless it is long-running", "408"),
             Limit::time("routeWait", *route_wait, 0..=30_000)
-                .at("For a cluster that is not connected at the moment", "503"),
+                .at("For a cluster that was connected seconds ago; for any other there is no wait", "503"),
             Limit::time("responseWait", *response_wait, 1_000..=3_600_000).at(
                 "For the head of the answer, unless the request is long-running (the API server's own limit is 60s)",
                 "504",

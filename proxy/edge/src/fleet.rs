@@ -1,11 +1,13 @@
 //! The fleet: agents that enrol, connect and report. One accept loop per worker; a link, once up, is for all workers.
 
 mod enrol;
+mod last_seen;
 mod links;
 mod records;
 mod refusals;
 
 pub use enrol::{Enrolment, InviteError};
+pub use last_seen::LastSeen;
 pub(crate) use links::accept;
 pub use records::{LOOPBACK_ANNOTATION, ensure_cluster};
 pub use refusals::Refusals;

@@ -2,6 +2,7 @@
 //! HTTP. Both open one tunnel stream per attempt and begin it with the same header.
 
 pub(crate) mod body;
+mod length;
 pub(crate) mod upgrade;
 mod upload;
 mod watch;
@@ -9,14 +10,15 @@ mod watch;
 use bytes::Bytes;
 use hawser_kube::status::Status;
 use hawser_tunnel::{
-    Link, LinkId,
-    wire::{BodyV1, Class, RequestV1},
+    Delivery, Link, LinkId, RecvHalf, StreamError,
+    wire::{BodyV1, Class, Message as _, ReplyV1, RequestV1, WireError},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{downstream::Request, error::EdgeError, exchange::Exchange};
 
-/// A link to the exchange's cluster; waits a little for one that is just coming back.
+/// A link to the exchange's cluster; waits a little for one that is just coming back. This is asked before anything was
+/// sent, so a client may ask again: soon, where the wait was worth it.
 async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeError> {
     let worker = &exchange.conn.worker;
     let links = &worker.shared.links;
@@ -26,18 +28,26 @@ async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeE
     if let Some(link) = other.or_else(|| links.route(exchange.cluster(), class, worker.id)) {
         return Ok(link);
     }
-    let deadline = worker.shared.clock.now() + exchange.conn.config.limits.route_wait;
+    let now = worker.shared.clock.now();
+    // Links that take nothing, as in a drain, have others that follow them.
+    let expected = links.cluster(exchange.cluster()).is_some()
+        || worker.shared.last_seen.is_recent(exchange.cluster(), now);
+    if !expected {
+        return Err(not_connected(exchange, None));
+    }
+    let deadline = now + exchange.conn.config.limits.route_wait;
     let link = links.wait_for(exchange.cluster(), class, worker.id, deadline).await;
-    link.ok_or_else(|| not_connected(exchange))
+    link.ok_or_else(|| not_connected(exchange, Some(1)))
 }
 
-fn not_connected(exchange: &Exchange) -> EdgeError {
+fn not_connected(exchange: &Exchange, retry_after_seconds: Option<u32>) -> EdgeError {
     let cluster = exchange.cluster();
+    let seen = exchange.conn.worker.shared.last_seen.sentence(cluster);
     let text = format!(
-        "cluster {cluster}: no agent is connected to this edge; see `hawser status` on the edge, or the logs of \
+        "cluster {cluster}: no agent is connected to this edge ({seen}); see `hawser status` on the edge, or the logs of \
          deployment hawser-agent in the cluster"
     );
-    Status::service_unavailable(text, None).into()
+    Status::service_unavailable(text, retry_after_seconds).into()
 }
 
 /// The first message of the exchange's stream.
@@ -66,6 +76,29 @@ fn first_message(
     }
 }
 
+/// The reply that ends the waiting: head, refusal or failure. Before it an agent says once at most that the request went
+/// on: one that says it without end would keep this worker busy with nothing else.
+async fn final_reply(
+    recv: &mut RecvHalf,
+    delivery: &mut Delivery,
+    on_dispatched: impl Fn(),
+) -> Result<ReplyV1, StreamError> {
+    loop {
+        let reply = recv.recv_reply().await?;
+        let said_before = !delivery.may_move();
+        delivery.on_reply(&reply);
+        match reply {
+            ReplyV1::Dispatched if said_before => {
+                return Err(WireError::Malformed { kind: ReplyV1::KIND }.into());
+            }
+            ReplyV1::Dispatched => on_dispatched(),
+            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
 /// What an agent answered, in the types of HTTP. A response that no API server gives is the agent's fault: 502.
 fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusCode, HeaderMap), Status> {
     let malformed = |what: &str| Status::bad_gateway(format!("the agent sent a malformed response: {what}"));
@@ -80,8 +113,12 @@ fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusC
     Ok((status, headers))
 }
 
-/// Redirects leave only from below `*/proxy`, where they are the backend's own (CVE-2022-3172).
-fn judge_redirect(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
+/// A plain request is answered with one final response (RFC 9110, 15.2), and redirects leave only from below `*/proxy`,
+/// where they are the backend's own (CVE-2022-3172).
+fn judge(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
+    if status.is_informational() {
+        return Err(Status::bad_gateway(format!("the agent answered {status}, which is no answer")));
+    }
     if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs().is_proxy() {
         return Err(Status::bad_gateway(
             "the cluster answered with a redirect, which is not followed nor passed on",

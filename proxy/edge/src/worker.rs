@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    ConfigHandle, Enrolment, Hosts, Keys, Metrics, Stalled, accept, exchange, exchange::Exchanges, fleet,
+    ConfigHandle, Enrolment, Hosts, Keys, LastSeen, Metrics, Stalled, accept, exchange, exchange::Exchanges,
+    fleet,
 };
 
 /// Everything the workers of one process share. All of it is read without a lock on the request path.
@@ -26,6 +27,8 @@ pub struct Shared {
     pub policy_changes: watch::Receiver<u64>,
     /// Live links to agents.
     pub links: Registry,
+    /// When clusters that have no link had one.
+    pub last_seen: LastSeen,
     /// Where events go.
     pub audit: Audit,
     /// Counters.

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{Config, ConfigHandle, Enrolment, Hosts, Keys, Refusals, Shared, Sources, Stalled};
+use hawser_edge::{
+    Config, ConfigHandle, Enrolment, Hosts, Keys, LastSeen, Refusals, Shared, Sources, Stalled,
+};
 use hawser_identity::{Authorities, IdentityError, SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
@@ -75,8 +77,9 @@ async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<
     let from = tables.load().await?;
     let drain = shared.drain.clone();
     let scope = Scope::root();
-    let workers = start_workers(&config, &shared, &scope)?;
+    // Whoever can connect finds the settings there.
     data.write_settings(&settings)?;
+    let workers = start_workers(&config, &shared, &scope)?;
     let (told, drained) = (drain.clone(), drain.clone());
     let answers = health::Answers {
         registry,
@@ -160,6 +163,7 @@ fn shared(
         policy: Arc::new(PolicyHandle::new(compile(&[], 0))),
         policy_changes,
         links: Links::new(),
+        last_seen: LastSeen::new(&*clock),
         audit: audit(config, data)?,
         metrics: Arc::new(hawser_edge::Metrics::new(registry)),
         enrolment: Enrolment {

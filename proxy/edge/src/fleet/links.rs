@@ -172,8 +172,11 @@ impl<'a> InService<'a> {
 
 impl Drop for InService<'_> {
     fn drop(&mut self) {
-        self.worker.shared.links.remove(self.link);
-        self.worker.shared.metrics.links.dec();
+        let shared = &self.worker.shared;
+        // First, so that nobody finds the cluster gone and never seen.
+        shared.last_seen.note(self.link.cluster(), &*shared.clock);
+        shared.links.remove(self.link);
+        shared.metrics.links.dec();
         self.link.close(CloseReason::LinkLost);
     }
 }

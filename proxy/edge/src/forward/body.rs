@@ -6,13 +6,15 @@ use std::pin::{Pin, pin};
 use bytes::Bytes;
 use hawser_kube::{close::CloseReason, headers, status::Status};
 use hawser_tunnel::{
-    BodyReader, BodyWriter, Delivery, Link, RecvHalf, StreamError, TunnelStream, Verdict,
+    BodyReader, BodyWriter, Delivery, Link, StreamError, TunnelStream, Verdict,
     wire::{ReplyV1, RequestV1},
 };
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    agent_status, first_message, judge_redirect, response_head, route,
+    agent_status, final_reply, first_message, judge,
+    length::Length,
+    response_head, route,
     upload::{Dispatched, Upload},
     watch::Events,
 };
@@ -112,7 +114,7 @@ async fn attempt(
     let wait = exchange.conn.config.limits.response_wait;
     let reply = tokio::select! {
         biased;
-        reply = final_reply(&mut recv, &dispatched, delivery) => reply,
+        reply = final_reply(&mut recv, delivery, || dispatched.set()) => reply,
         gone = &mut pump => return Err(gone.into()),
         () = responder.gone() => return Err(ClientError::Gone.into()),
         reason = exchange.scope().cancelled() => return Err(ended_early(&reason).into()),
@@ -127,19 +129,28 @@ async fn attempt(
             let (status, headers) = response_head(status, headers)?;
             (status, headers, end)
         }
-        Ok(ReplyV1::Refused { code, message }) => {
+        Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
             return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message))));
         }
+        Err(StreamError::Refused) if delivery.may_move() => {
+            return Ok(not_taken(exchange, "the agent takes no more requests"));
+        }
+        // The agent has said before that the request went on.
+        Ok(ReplyV1::Refused { message, .. }) => return Ok(Attempt::Lost(message)),
         Ok(ReplyV1::Failed { message, maybe_delivered: true, .. }) => return Ok(Attempt::Lost(message)),
         Ok(ReplyV1::Failed { code, message, maybe_delivered: false }) => {
             return Err(agent_status(code, message).into());
         }
         Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
-        Err(error) => return Ok(lost(&error, exchange)),
+        Err(error) => return Ok(Attempt::Lost(format!("the link to the agent broke ({error})"))),
     };
-    judge_redirect(exchange, status, &headers)?;
+    judge(exchange, status, &headers)?;
     headers::sanitize_response(&mut headers);
-    let response = Response { status, headers, end, body: BodyReader::new(recv, message.trailers) };
+    let bodiless =
+        message.method == "HEAD" || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = Length::announced(&headers, bodiless, end)?;
+    let end = end || bodiless;
+    let response = Response { status, headers, end, length, body: BodyReader::new(recv, message.trailers) };
     respond(exchange, response, pump, responder, record).await?;
     Ok(Attempt::Done)
 }
@@ -149,6 +160,7 @@ struct Response {
     status: StatusCode,
     headers: HeaderMap,
     end: bool,
+    length: Length,
     body: BodyReader,
 }
 
@@ -161,7 +173,7 @@ async fn respond(
     responder: &mut Responder<'_>,
     record: &mut Record,
 ) -> Result<(), EdgeError> {
-    let Response { status, headers, end, mut body } = response;
+    let Response { status, headers, end, mut length, mut body } = response;
     record.head(status.as_u16());
     let mut events = exchange.attrs().is_watch().then(|| events(exchange, status, &headers)).flatten();
     responder.head(status, headers, end).await?;
@@ -176,10 +188,14 @@ async fn respond(
             () = responder.gone() => return Err(ClientError::Gone.into()),
             reason = exchange.cut() => return end_watch(events.as_ref(), responder, reason, record).await,
         };
+        if let Ok(Some(bytes)) = &read {
+            length.take(bytes.len()).map_err(EdgeError::Cut)?;
+        }
         let bytes = match (read, &mut events) {
             (Ok(Some(bytes)), Some(events)) => events.push(bytes),
             (Ok(Some(bytes)), None) => bytes,
-            (Ok(None), _) => break,
+            (Ok(None), _) if length.is_complete() => break,
+            (Ok(None), _) => return Err(EdgeError::Cut(CloseReason::UpstreamGone)),
             (Err(error), _) => {
                 tracing::debug!(%error, "the response ended early");
                 return end_watch(events.as_ref(), responder, CloseReason::LinkLost, record).await;
@@ -203,24 +219,6 @@ async fn respond(
     headers::sanitize_trailers(&mut trailers);
     responder.finish((!trailers.is_empty()).then_some(trailers)).await?;
     Ok(())
-}
-
-/// The reply that ends the waiting: head, refusal or failure.
-async fn final_reply(
-    recv: &mut RecvHalf,
-    dispatched: &Dispatched,
-    delivery: &mut Delivery,
-) -> Result<ReplyV1, StreamError> {
-    loop {
-        let reply = recv.recv_reply().await?;
-        delivery.on_reply(&reply);
-        match reply {
-            ReplyV1::Dispatched => dispatched.set(),
-            reply @ (ReplyV1::Head { .. } | ReplyV1::Refused { .. } | ReplyV1::Failed { .. }) => {
-                return Ok(reply);
-            }
-        }
-    }
 }
 
 fn events(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Option<Events> {
@@ -249,18 +247,6 @@ fn not_taken(exchange: &Exchange, why: &str) -> Attempt {
 /// What was refused was not carried out: clients may try again at once.
 fn retry_soon(status: Status) -> Status {
     if status.code == 503 { Status::service_unavailable(status.message, Some(1)) } else { status }
-}
-
-fn lost(error: &StreamError, exchange: &Exchange) -> Attempt {
-    match error {
-        StreamError::Refused => not_taken(exchange, "the agent takes no more requests"),
-        StreamError::LinkLost(_)
-        | StreamError::Reset(_)
-        | StreamError::Stopped(_)
-        | StreamError::Ended
-        | StreamError::Truncated
-        | StreamError::Wire(_) => Attempt::Lost(format!("the link to the agent broke ({error})")),
-    }
 }
 
 fn ended_early(reason: &CloseReason) -> Status {

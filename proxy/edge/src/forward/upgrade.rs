@@ -21,7 +21,7 @@ use hawser_tunnel::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{agent_status, first_message, response_head, route};
+use super::{agent_status, final_reply, first_message, response_head, route};
 use crate::{
     downstream::{
         ClientError, Request, RequestBody, Responder,
@@ -123,24 +123,22 @@ async fn ask(link: &Link, message: &RequestV1, delivery: &mut Delivery) -> Resul
     // An agent that did not get the whole of it cannot have acted on it.
     send.send_request(message).await.map_err(|error| not_taken(error.to_string()))?;
     delivery.on_sent();
-    loop {
-        let reply = match recv.recv_reply().await {
-            Ok(reply) => reply,
-            Err(StreamError::Refused) => {
-                return Err(not_taken("the agent takes no more requests".to_owned()));
-            }
-            Err(error) => return Err(Asked::Lost(error.to_string())),
-        };
-        delivery.on_reply(&reply);
-        match reply {
-            ReplyV1::Dispatched => {}
-            ReplyV1::Head { status, headers, .. } => {
-                let (status, headers) = response_head(status, headers).map_err(Asked::Answer)?;
-                return Ok(Opened { status, headers, send, recv });
-            }
-            ReplyV1::Refused { code, message } => return Err(Asked::NotTaken(agent_status(code, message))),
-            ReplyV1::Failed { code, message, .. } => return Err(Asked::Answer(agent_status(code, message))),
+    match final_reply(&mut recv, delivery, || {}).await {
+        Ok(ReplyV1::Head { status, headers, .. }) => {
+            let (status, headers) = response_head(status, headers).map_err(Asked::Answer)?;
+            Ok(Opened { status, headers, send, recv })
         }
+        Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
+            Err(Asked::NotTaken(agent_status(code, message)))
+        }
+        Err(StreamError::Refused) if delivery.may_move() => {
+            Err(not_taken("the agent takes no more requests".to_owned()))
+        }
+        // The agent has said before that the request went on.
+        Ok(ReplyV1::Refused { message, .. }) => Err(Asked::Lost(message)),
+        Ok(ReplyV1::Failed { code, message, .. }) => Err(Asked::Answer(agent_status(code, message))),
+        Ok(ReplyV1::Dispatched) => Err(Asked::Lost("the reply ended before its head".to_owned())),
+        Err(error) => Err(Asked::Lost(error.to_string())),
     }
 }
 

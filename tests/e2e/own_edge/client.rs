@@ -61,6 +61,35 @@ impl Client {
         }
     }
 
+    /// What comes, until it ends with this.
+    pub(crate) fn up_to(&mut self, last: &str) -> String {
+        let mut text = String::new();
+        while !text.trim_end().ends_with(last) {
+            let bytes = self.some();
+            assert!(!bytes.is_empty(), "the connection ended in {text:?}");
+            text.push_str(&String::from_utf8(bytes).unwrap());
+        }
+        text
+    }
+
+    /// Reads so many bytes, or up to the end; says how many there were.
+    pub(crate) fn takes(&mut self, bytes_max: usize) -> usize {
+        let mut taken = 0;
+        while taken < bytes_max {
+            let bytes = self.some().len();
+            if bytes == 0 {
+                break;
+            }
+            taken += bytes;
+        }
+        taken
+    }
+
+    /// Once it has ended: with a TLS close, which says that nothing is missing?
+    pub(crate) fn ended_in_good_order(&mut self) -> bool {
+        matches!(self.0.read(&mut [0; 1]), Ok(0))
+    }
+
     /// Sends a request with these header fields beside Host.
     pub(crate) fn ask(&mut self, line: &str, fields: &[String]) {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
@@ -118,4 +147,4 @@ pub(crate) fn now() -> Instant {
 }
 
 /// How long a client waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);

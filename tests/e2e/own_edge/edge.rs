@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Ran, ok, run, until, up};
+use hawser_tests::{Ran, ok, run, run_with, until, up};
 use tempfile::TempDir;
 
 /// A running edge; killed when dropped.
@@ -105,6 +105,18 @@ impl Edge {
         value.trim_matches(['"', '\'']).to_owned()
     }
 
+    /// The person's certificate and key.
+    pub(crate) fn certificate(&self) -> String {
+        let text = fs::read_to_string(self.folder.path().join("certificate.kubeconfig")).unwrap();
+        let decoded = ["client-certificate-data: ", "client-key-data: "].map(|key| {
+            let value = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+            let ran = run_with(Command::new("base64").arg("-d"), value.trim_matches('"').as_bytes());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            ran.stdout
+        });
+        decoded.concat()
+    }
+
     /// curl to the cluster, trusting the serving authority in `ca`; gives the answer and behind it the status code.
     pub(crate) fn curl(&self, ca: &Path, path: &str, more: &[&str]) -> Ran {
         let mut command = Command::new("curl");
@@ -170,6 +182,11 @@ const OBJECTS: &str = "\
 apiVersion: access.hawser.dev/v1
 kind: Cluster
 metadata: {name: demo}
+spec: {}
+---
+apiVersion: access.hawser.dev/v1
+kind: Cluster
+metadata: {name: other}
 spec: {}
 ---
 apiVersion: access.hawser.dev/v1
