@@ -1,7 +1,11 @@
-//! The client of the kube-apiserver: HTTP/2 connections shared by all exchanges, one HTTP/1.1 connection of its own for
-//! every upgrade (it is closed with it: CVE-2018-1002105).
+//! The client of the kube-apiserver: HTTP/2 connections shared by all exchanges or, where the server does not speak it, a
+//! bounded number of HTTP/1.1 connections with one exchange at a time; and one HTTP/1.1 connection of its own for every
+//! upgrade (it is closed with it: CVE-2018-1002105).
 
+mod exchange;
 mod get;
+mod http1;
+mod http2;
 mod pool;
 mod upgrade;
 
@@ -13,8 +17,9 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub(crate) use get::{get, post};
-pub(crate) use pool::{Pool, SendFailure};
+pub(crate) use exchange::{AnswerBody, ExchangeError, Lease, RequestBody, SendFailure};
+pub(crate) use get::{accepts, get, post};
+pub(crate) use pool::{Pool, Reuse};
 pub(crate) use upgrade::{UpgradeError, Upgraded, upgrade};
 
 use crate::credentials::TokenFile;
@@ -41,9 +46,12 @@ pub(crate) enum ConnectError {
     /// The ServiceAccount token is not readable.
     #[error("the ServiceAccount token cannot be read: {0}")]
     Token(#[source] io::Error),
-    /// It speaks something else.
+    /// It agreed to HTTP/2 and speaks something else.
     #[error("the API server at {0} does not speak HTTP/2: {1}")]
     Http2(String, #[source] h2::Error),
+    /// The agent has as many HTTP/1.1 connections as it may.
+    #[error("the API server speaks HTTP/1.1 only, and all connections that the agent may have are in use")]
+    Full,
 }
 
 impl ApiServer {
@@ -88,11 +96,11 @@ impl ApiServer {
         &self.pool
     }
 
-    /// A fresh connection offering one protocol.
-    async fn dial(&self, alpn: &[u8]) -> Result<TlsStream<TcpStream>, ConnectError> {
+    /// A fresh connection, offering these protocols.
+    async fn dial(&self, alpn: &[&[u8]]) -> Result<TlsStream<TcpStream>, ConnectError> {
         let address = self.authority();
         let mut tls = (*self.tls).clone();
-        tls.alpn_protocols = vec![alpn.to_vec()];
+        tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let dial = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
             hawser_transport::tune(&stream)?;

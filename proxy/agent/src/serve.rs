@@ -2,6 +2,7 @@
 //! connection or as an upgrade on one of its own.
 
 mod request;
+mod token;
 mod upgrade;
 mod upload;
 

@@ -101,6 +101,25 @@ fn a_refused_upgrade_is_one_short_answer_and_the_end() {
 }
 
 #[test]
+fn a_refusal_without_an_end_is_not_waited_for() {
+    let edge = Edge::start("limits: {responseWait: 1s}");
+    for (more, code) in [
+        (Step::Wait, 504),
+        (Step::Reset, 502),
+        (Step::Close, 502),
+        (Step::SendForEver(vec![b'x'; 1 << 16]), 502),
+    ] {
+        edge.counts("links 0");
+        let steps = vec![head(404, &[("content-type", "text/plain")]), Step::Send(b"no such".to_vec()), more];
+        let _agent = ScriptedAgent::connect(&edge, "one", move |_any| steps.clone());
+        let mut client = Client::connect(&edge, "http/1.1").unwrap();
+        exec(&mut client, &[&bearer(&edge)]);
+        let text = check_refusal(&mut client, code);
+        assert!(!text.contains("no such"), "{text}");
+    }
+}
+
+#[test]
 fn bytes_before_the_answer_to_an_upgrade_are_refused() {
     let edge = Edge::start("");
     let agent = ScriptedAgent::connect(&edge, "one", |_any| vec![Step::Say(ReplyV1::Dispatched), Step::Wait]);

@@ -3,11 +3,12 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use hawser_http1::BodyLength;
 use hawser_kube::clock::Clock;
-use http::{Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use serde_json::Value;
 
-use super::ApiServer;
+use super::{AnswerBody, ApiServer, Lease, Reuse, SendFailure};
 
 /// GETs a JSON document as the agent itself.
 ///
@@ -30,11 +31,25 @@ pub(crate) async fn post(
     in_time(path, ask(server, clock, Method::POST, path, Bytes::from(document.to_string()))).await
 }
 
-async fn in_time(path: &str, answer: impl Future<Output = Result<Value, String>>) -> Result<Value, String> {
+async fn in_time<T>(path: &str, answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer.map_err(|what| format!("{path}: {what}")),
         Err(_elapsed) => Err(format!("{path}: no answer from the API server within {ANSWER_TIMEOUT:?}")),
     }
+}
+
+/// Does the API server accept this token?
+///
+/// # Errors
+/// As [`get`].
+pub(crate) async fn accepts(server: &Rc<ApiServer>, token: HeaderValue) -> Result<bool, String> {
+    // Also where anybody may ask for it, a token that is not accepted is a 401.
+    let path = "/version";
+    let answer = async {
+        let (status, _) = question(server, Method::GET, path, token, Bytes::new()).await?;
+        Ok(status != StatusCode::UNAUTHORIZED)
+    };
+    in_time(path, answer).await
 }
 
 async fn ask(
@@ -44,35 +59,9 @@ async fn ask(
     path: &str,
     document: Bytes,
 ) -> Result<Value, String> {
-    let authorization = server.authorization(clock).map_err(|error| error.to_string())?;
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("https://{}{path}", server.authority()))
-        .version(Version::HTTP_2)
-        .header(header::AUTHORIZATION, authorization)
-        // The key set is offered as application/jwk-set+json only.
-        .header(header::ACCEPT, "application/json, */*")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(())
-        .map_err(|error| error.to_string())?;
-    let lease = server.pool().lease(server).await.map_err(|error| error.to_string())?;
-    let (response, mut send) = lease.send(request, document.is_empty()).map_err(|error| error.to_string())?;
-    if !document.is_empty() {
-        send.send_data(document, true).map_err(|error| error.to_string())?;
-    }
-    let response = response.await.map_err(|error| error.to_string())?;
-    let status = response.status();
-    let mut stream = response.into_body();
-    let mut body = BytesMut::new();
-    while let Some(bytes) = stream.data().await {
-        let bytes = bytes.map_err(|error| error.to_string())?;
-        stream.flow_control().release_capacity(bytes.len()).map_err(|error| error.to_string())?;
-        body.extend_from_slice(&bytes);
-        if body.len() > BODY_BYTES_MAX {
-            return Err("the answer is too long".to_owned());
-        }
-    }
-    if status.as_u16() == 401 {
+    let token = server.authorization(clock).map_err(|error| error.to_string())?;
+    let (status, body) = question(server, method, path, token, document).await?;
+    if status == StatusCode::UNAUTHORIZED {
         server.distrust_token();
     }
     if !status.is_success() {
@@ -81,6 +70,69 @@ async fn ask(
         return Err(format!("the API server answers {status}: {message}"));
     }
     serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
+}
+
+/// One question, asked once more where the connection for it had idled too long: none of them changes anything.
+async fn question(
+    server: &Rc<ApiServer>,
+    method: Method,
+    path: &str,
+    token: HeaderValue,
+    document: Bytes,
+) -> Result<(StatusCode, Bytes), String> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("https://{}{path}", server.authority()))
+        .version(Version::HTTP_2)
+        .header(header::AUTHORIZATION, token)
+        // The key set is offered as application/jwk-set+json only.
+        .header(header::ACCEPT, "application/json, */*")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(())
+        .map_err(|error| error.to_string())?;
+    for reuse in [Reuse::Any, Reuse::NoKept] {
+        let lease = server.pool().lease(server, reuse).await.map_err(|error| error.to_string())?;
+        match exchange(lease, request.clone(), document.clone()).await {
+            Ok(response) => return whole(response).await,
+            Err(SendFailure::Stale(_) | SendFailure::NotProcessed(_)) if reuse == Reuse::Any => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err("the API server closes every connection".to_owned())
+}
+
+async fn exchange(
+    lease: Lease,
+    request: Request<()>,
+    document: Bytes,
+) -> Result<Response<AnswerBody>, SendFailure> {
+    let length =
+        if document.is_empty() { BodyLength::None } else { BodyLength::Length(document.len() as u64) };
+    let (answer, mut out) = lease.send(request, length)?;
+    let sent = async {
+        out.begin().await?;
+        if !document.is_empty() {
+            out.send(document).await?;
+        }
+        out.finish(HeaderMap::new()).await
+    };
+    if let Err(error) = sent.await {
+        tracing::debug!(%error, "a question of the agent's own");
+    }
+    answer.head().await
+}
+
+async fn whole(response: Response<AnswerBody>) -> Result<(StatusCode, Bytes), String> {
+    let status = response.status();
+    let mut answer = response.into_body();
+    let mut body = BytesMut::new();
+    while let Some(bytes) = answer.data().await.map_err(|error| error.to_string())? {
+        body.extend_from_slice(&bytes);
+        if body.len() > BODY_BYTES_MAX {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    Ok((status, body.freeze()))
 }
 
 /// Of one question.

@@ -1,9 +1,9 @@
 //! An upgrade at the API server: HTTP/1.1 on a connection of its own, never used again.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
-use hawser_http1::{BodyDecoder, Decoded, HeadScan, ResponseHead};
+use bytes::{Bytes, BytesMut};
+use hawser_http1::{BodyDecoder, Decoded, ResponseHead};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{ApiServer, ConnectError};
+use super::{ApiServer, ConnectError, ExchangeError, http1::final_head};
 
 /// What the API server made of the request.
 pub(crate) enum Upgraded {
@@ -34,10 +34,7 @@ pub(crate) enum UpgradeError {
     Connect(#[from] ConnectError),
     /// The request may have been acted on.
     #[error("the API server broke off the upgrade: {0}")]
-    Broken(#[from] io::Error),
-    /// The answer is not HTTP/1.1 as it should be.
-    #[error("the API server's answer to the upgrade is malformed: {0}")]
-    Malformed(#[from] hawser_http1::Error),
+    Broken(#[from] ExchangeError),
     /// The refusal is longer than a refusal.
     #[error("the API server's refusal of the upgrade is longer than {REFUSAL_BYTES_MAX} bytes")]
     TooLong,
@@ -53,61 +50,44 @@ pub(crate) async fn upgrade(
     target: &str,
     headers: &HeaderMap,
 ) -> Result<Upgraded, UpgradeError> {
-    let io = server.dial(b"http/1.1").await?;
+    let io = server.dial(&[b"http/1.1"]).await?;
     let (mut read, mut write) = tokio::io::split(io);
+    send_head(&mut write, method, target, headers).await?;
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    let head = match tokio::time::timeout(ANSWER_TIMEOUT, final_head(&mut read, method, &mut buffer)).await {
+        Err(_elapsed) => return Err(UpgradeError::Timeout(ANSWER_TIMEOUT)),
+        Ok(head) => head?,
+    };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Upgraded::Switched { headers: head.headers, early: buffer.freeze(), read, write });
+    }
+    let body = refusal(&mut read, &head, buffer).await?.ok_or(UpgradeError::TooLong)?;
+    Ok(Upgraded::Refused { status: head.status, headers: head.headers, body })
+}
+
+async fn send_head(
+    write: &mut WriteHalf<TlsStream<TcpStream>>,
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+) -> Result<(), ExchangeError> {
     let mut out = BytesMut::new();
     hawser_http1::write_request_head(&mut out, method, target, headers)?;
     write.write_all_buf(&mut out).await?;
-    write.flush().await?;
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer(&mut read, method)).await {
-        Err(_elapsed) => Err(UpgradeError::Timeout(ANSWER_TIMEOUT)),
-        Ok(Err(error)) => Err(error),
-        Ok(Ok((head, buffer))) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-            Ok(Upgraded::Switched { headers: head.headers, early: buffer.freeze(), read, write })
-        }
-        Ok(Ok((head, buffer))) => {
-            let body = refusal(&mut read, &head, buffer).await?;
-            Ok(Upgraded::Refused { status: head.status, headers: head.headers, body })
-        }
-    }
+    Ok(write.flush().await?)
 }
 
-/// The first final head, and what came behind it.
-async fn answer(
-    read: &mut ReadHalf<TlsStream<TcpStream>>,
-    method: &Method,
-) -> Result<(ResponseHead, BytesMut), UpgradeError> {
-    let limits = hawser_http1::Limits::default();
-    let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    let mut scan = HeadScan::default();
-    loop {
-        while let Some((head, consumed)) = scan.response(&buffer, method, &limits)? {
-            buffer.advance(consumed);
-            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok((head, buffer));
-            }
-        }
-        buffer.reserve(READ_BYTES);
-        if read.read_buf(&mut buffer).await? == 0 {
-            return Err(UpgradeError::Broken(io::ErrorKind::UnexpectedEof.into()));
-        }
-    }
-}
-
-/// The body of a refusal, up to its bound.
+/// The body of a refusal; `None` beyond its bound, because cut short it would look whole to the client.
 async fn refusal(
     read: &mut ReadHalf<TlsStream<TcpStream>>,
     head: &ResponseHead,
     mut buffer: BytesMut,
-) -> Result<Bytes, UpgradeError> {
+) -> Result<Option<Bytes>, ExchangeError> {
     let mut decoder = BodyDecoder::new(head.body, &hawser_http1::Limits::default());
     let mut body = BytesMut::new();
     loop {
         match decoder.decode(&mut buffer)? {
-            // Cut short it would look whole to the client.
-            Decoded::Data(bytes) if body.len() + bytes.len() > REFUSAL_BYTES_MAX => {
-                return Err(UpgradeError::TooLong);
-            }
+            Decoded::Data(bytes) if body.len() + bytes.len() > REFUSAL_BYTES_MAX => return Ok(None),
             Decoded::Data(bytes) => body.extend_from_slice(&bytes),
             Decoded::End(_) => break,
             Decoded::NeedMore => {
@@ -119,7 +99,7 @@ async fn refusal(
             }
         }
     }
-    Ok(body.freeze())
+    Ok(Some(body.freeze()))
 }
 
 /// Body bytes of a refused upgrade that are passed on.

@@ -1,6 +1,7 @@
-//! Requests and responses at the agent. A request that the API server says it never processed (GOAWAY, REFUSED_STREAM)
-//! is sent again on another connection; one that it refused because the agent's own token had expired, too, with a fresh
-//! token. Nothing else is ever sent twice.
+//! Requests and responses at the agent. A request that the API server cannot have processed (GOAWAY, REFUSED_STREAM, a
+//! connection that did not take its head) is sent again on another connection; one that it refused because the agent's own
+//! token had expired, too, once, with the token read anew; a GET or HEAD (not below `*/proxy`) also where an idle HTTP/1.1
+//! connection was closed before the answer began. Nothing else is ever sent twice.
 
 use std::{
     cell::Cell,
@@ -8,16 +9,23 @@ use std::{
     rc::Rc,
 };
 
-use h2::RecvStream;
-use hawser_kube::{close::CloseReason, headers};
+use hawser_http1::BodyLength;
+use hawser_kube::{close::CloseReason, headers, request_info::RequestAttributes};
 use hawser_tunnel::{
     BodyReader, BodyWriter, RecvHalf, SendHalf, StreamError,
     wire::{BodyV1, Fields, ReplyV1, RequestV1},
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::{delivered, failed, refused, upload::Upload};
-use crate::{apiserver::SendFailure, connect::Agent};
+use super::{
+    delivered, failed, refused,
+    token::{TOKEN_REFUSED, token_refused},
+    upload::Upload,
+};
+use crate::{
+    apiserver::{AnswerBody, ExchangeError, Reuse, SendFailure},
+    connect::Agent,
+};
 
 /// How one attempt went.
 enum Attempt {
@@ -27,6 +35,8 @@ enum Attempt {
     NoConnection(String),
     /// The API server did not look at the request.
     NotProcessed(String),
+    /// It closed an idle connection, most likely before it looked.
+    Stale(String),
     /// It did not accept the agent's token.
     Unauthorized,
     /// It may have acted on the request.
@@ -42,30 +52,37 @@ pub(super) async fn serve(
     recv: RecvHalf,
 ) {
     let Some(head) = head(agent, request, headers) else {
-        return failed(&mut send, 400, "the request cannot be expressed in HTTP/2".to_owned(), false).await;
+        return failed(&mut send, 400, "the request cannot be expressed in HTTP".to_owned(), false).await;
     };
     let none = request.body == BodyV1::None;
     let mut upload = Upload::new(BodyReader::new(recv, request.trailers), Rc::clone(&agent.kept), none);
+    let mut distrusted = false;
     for attempts in 1.. {
         let first = attempts == 1;
-        let (code, message, maybe_delivered) =
+        let (code, message, maybe_delivered, again) =
             match attempt(agent, request, head.clone(), &mut upload, &mut send, first).await {
                 Attempt::Done => return,
                 Attempt::NoConnection(message) if first => return refused(&mut send, 503, message).await,
-                Attempt::NoConnection(message) => (503, message, false),
-                Attempt::NotProcessed(message) => (503, message, false),
-                Attempt::Unauthorized => {
-                    agent.metrics.token_refusals.inc();
-                    agent.server.distrust_token();
-                    (502, "the API server does not accept the agent's ServiceAccount token".to_owned(), false)
+                Attempt::NoConnection(message) | Attempt::NotProcessed(message) => {
+                    (503, message, false, true)
                 }
-                Attempt::Unknown(message) => (502, message, true),
+                Attempt::Stale(message) => (502, message, true, changes_nothing(request)),
+                Attempt::Unauthorized => {
+                    let again = !std::mem::replace(&mut distrusted, true);
+                    (502, TOKEN_REFUSED.to_owned(), false, again)
+                }
+                Attempt::Unknown(message) => (502, message, true, false),
             };
-        if maybe_delivered || !upload.replayable() || attempts == ATTEMPTS_MAX {
+        if !again || !upload.replayable() || attempts == ATTEMPTS_MAX {
             return failed(&mut send, code, message, maybe_delivered).await;
         }
         agent.metrics.replays.inc();
     }
+}
+
+/// May it be carried out twice? What is proxied answers to nobody's rules.
+fn changes_nothing(request: &RequestV1) -> bool {
+    RequestAttributes::parse(&request.method, &request.target).is_ok_and(|request| request.is_safe())
 }
 
 /// The request as the API server gets it.
@@ -96,53 +113,52 @@ async fn attempt(
     send: &mut SendHalf,
     first: bool,
 ) -> Attempt {
-    let lease = match agent.server.pool().lease(&agent.server).await {
+    let reuse = if first { Reuse::Any } else { Reuse::NoKept };
+    let lease = match agent.server.pool().lease(&agent.server, reuse).await {
         Ok(lease) => lease,
         Err(error) => return Attempt::NoConnection(error.to_string()),
     };
-    match agent.server.authorization(&*agent.clock) {
-        Ok(token) => head.headers_mut().insert(header::AUTHORIZATION, token),
+    let token = match agent.server.authorization(&*agent.clock) {
+        Ok(token) => token,
         Err(error) => return Attempt::NoConnection(error.to_string()),
     };
+    head.headers_mut().insert(header::AUTHORIZATION, token.clone());
     if first && send.send_reply(&ReplyV1::Dispatched).await.is_err() {
         return Attempt::Done;
     }
-    let (mut response, mut out) = match lease.send(head, upload.is_empty()) {
+    let length = match request.body {
+        _ if upload.is_empty() => BodyLength::None,
+        BodyV1::None => BodyLength::None,
+        BodyV1::Unknown => BodyLength::Chunked,
+        BodyV1::Length(bytes) => BodyLength::Length(bytes),
+    };
+    let (answer, mut out) = match lease.send(head, length) {
         Ok(sent) => sent,
-        Err(error) => {
-            lease.retire();
-            return Attempt::NotProcessed(error.to_string());
-        }
+        Err(failure) => return failure.into(),
     };
     let answered = Cell::new(false);
     let mut edge_left = pin!(send.stopped());
     let mut body = Pumped { pump: pin!(upload.pump(&mut out, &answered)), over: false };
     let response = tokio::select! {
         biased;
-        response = body.beside(&mut response) => response,
+        response = body.beside(answer.head()) => response,
         _left = &mut edge_left => return Attempt::Done,
     };
-    let response = match response {
+    let mut response = match response {
         None => return Attempt::Done,
         Some(Ok(response)) => response,
-        Some(Err(error)) => {
-            return match SendFailure::of(error) {
-                SendFailure::NotProcessed(error) => {
-                    lease.retire();
-                    Attempt::NotProcessed(error.to_string())
-                }
-                SendFailure::Unknown(error) => Attempt::Unknown(error.to_string()),
-            };
-        }
+        Some(Err(failure)) => return failure.into(),
     };
     answered.set(true);
     if response.status() == StatusCode::UNAUTHORIZED {
-        // The person's own credential never comes here, so it is the agent's; but what is proxied has a 401 of its own.
-        lease.retire();
-        if !request.trailers {
-            return Attempt::Unauthorized;
+        match body.beside(Box::pin(token_refused(agent, request, token))).await {
+            None => return Attempt::Done,
+            Some(true) => {
+                response.body_mut().retire();
+                return Attempt::Unauthorized;
+            }
+            Some(false) => {}
         }
-        agent.server.distrust_token();
     }
     match respond(response, request.trailers, send, &mut body).await {
         Ok(()) => delivered(send).await,
@@ -154,19 +170,30 @@ async fn attempt(
     Attempt::Done
 }
 
+impl From<SendFailure> for Attempt {
+    fn from(failure: SendFailure) -> Self {
+        let message = failure.to_string();
+        match failure {
+            SendFailure::NotProcessed(_) => Self::NotProcessed(message),
+            SendFailure::Stale(_) => Self::Stale(message),
+            SendFailure::Unknown(_) => Self::Unknown(message),
+        }
+    }
+}
+
 /// Why a response did not come to its end.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error("edge: {0}")]
     Edge(#[from] StreamError),
     #[error("API server: {0}")]
-    Server(#[from] h2::Error),
+    Server(#[from] ExchangeError),
     #[error("the edge gave up the request")]
     GivenUp,
 }
 
 async fn respond<P>(
-    response: Response<RecvStream>,
+    response: Response<AnswerBody>,
     framed: bool,
     send: &mut SendHalf,
     body: &mut Pumped<'_, P>,
@@ -174,9 +201,9 @@ async fn respond<P>(
 where
     P: Future<Output = Result<(), StreamError>>,
 {
-    let (mut head, mut stream) = response.into_parts();
+    let (mut head, mut answer) = response.into_parts();
     headers::sanitize_response(&mut head.headers);
-    let end = stream.is_end_stream();
+    let end = answer.is_end();
     let reply = ReplyV1::Head { status: head.status.as_u16(), headers: fields(&head.headers), end };
     body.beside(send.send_reply(&reply)).await.ok_or(Broken::GivenUp)??;
     if end {
@@ -188,15 +215,13 @@ where
     loop {
         let data = tokio::select! {
             biased;
-            data = body.beside(stream.data()) => data.ok_or(Broken::GivenUp)?,
+            data = body.beside(answer.data()) => data.ok_or(Broken::GivenUp)?,
             _left = &mut edge_left => return Err(Broken::GivenUp),
         };
-        let Some(bytes) = data.transpose()? else { break };
-        let length = bytes.len();
+        let Some(bytes) = data? else { break };
         body.beside(out.write(bytes)).await.ok_or(Broken::GivenUp)??;
-        stream.flow_control().release_capacity(length)?;
     }
-    let mut trailers = stream.trailers().await?.unwrap_or_default();
+    let mut trailers = answer.trailers().await?;
     headers::sanitize_trailers(&mut trailers);
     out.finish(&fields(&trailers)).await?;
     Ok(())

@@ -11,7 +11,10 @@ use hawser_tunnel::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{delivered, failed, refused};
+use super::{
+    delivered, failed, refused,
+    token::{TOKEN_REFUSED, token_refused},
+};
 use crate::{
     apiserver::{UpgradeError, Upgraded, upgrade},
     connect::Agent,
@@ -34,22 +37,19 @@ pub(super) async fn serve(
     headers.insert(header::HOST, host);
     let mut edge_left = pin!(send.stopped());
     let upgraded = tokio::select! {
-        upgraded = upgrade_trusted(agent, &method, &request.target, headers) => upgraded,
+        upgraded = upgrade_trusted(agent, request, &method, headers) => upgraded,
         _left = &mut edge_left => return,
     };
     match upgraded {
-        Ok(Upgraded::Switched { headers, early, read, write }) => {
+        Ok(Some(Upgraded::Switched { headers, early, read, write })) => {
             let head = ReplyV1::Head { status: 101, headers: fields(&headers), end: false };
             if let Err(error) = send.send_reply(&head).await {
                 return tracing::debug!(%error, "the edge did not take the upgrade");
             }
             stream(early, read, write, send, recv).await;
         }
-        Ok(Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
-            let message = "the API server does not accept the agent's ServiceAccount token".to_owned();
-            failed(&mut send, 502, message, false).await;
-        }
-        Ok(Upgraded::Refused { status, headers, body }) => {
+        Ok(None) => failed(&mut send, 502, TOKEN_REFUSED.to_owned(), false).await,
+        Ok(Some(Upgraded::Refused { status, headers, body })) => {
             let head = ReplyV1::Head { status: status.as_u16(), headers: fields(&headers), end: false };
             let sent = async {
                 send.send_reply(&head).await?;
@@ -68,19 +68,24 @@ pub(super) async fn serve(
     }
 }
 
-/// Asks for the upgrade, and once more with a fresh token where the API server did not accept the agent's own.
+/// Asks for the upgrade, and once more with the token read anew where the API server did not accept the agent's own;
+/// `None` where that did not help.
 async fn upgrade_trusted(
     agent: &Rc<Agent>,
+    request: &RequestV1,
     method: &Method,
-    target: &str,
     mut headers: HeaderMap,
-) -> Result<Upgraded, UpgradeError> {
-    let first = upgrade(&agent.server, method, target, &headers).await?;
-    let Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. } = first else { return Ok(first) };
-    agent.metrics.token_refusals.inc();
-    agent.server.distrust_token();
-    headers.insert(header::AUTHORIZATION, agent.server.authorization(&*agent.clock)?);
-    upgrade(&agent.server, method, target, &headers).await
+) -> Result<Option<Upgraded>, UpgradeError> {
+    for _attempt in 0..TOKENS_TRIED {
+        let token = agent.server.authorization(&*agent.clock)?;
+        headers.insert(header::AUTHORIZATION, token.clone());
+        let upgraded = upgrade(&agent.server, method, &request.target, &headers).await?;
+        let unauthorized = matches!(upgraded, Upgraded::Refused { status: StatusCode::UNAUTHORIZED, .. });
+        if !unauthorized || !token_refused(agent, request, token).await {
+            return Ok(Some(upgraded));
+        }
+    }
+    Ok(None)
 }
 
 /// Carries the bytes both ways until the API server ends the connection or the edge gives up.
@@ -141,5 +146,7 @@ fn fields(headers: &HeaderMap) -> Fields {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
+/// The one that was there, and the one read anew.
+const TOKENS_TRIED: u32 = 2;
 /// Room per read of the API server's side.
 const READ_BYTES: usize = 32 * 1024;

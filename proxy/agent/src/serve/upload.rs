@@ -4,9 +4,10 @@
 use std::{cell::Cell, rc::Rc};
 
 use bytes::Bytes;
-use h2::SendStream;
 use hawser_tunnel::{BodyReader, StreamError, wire::Fields};
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::apiserver::RequestBody;
 
 /// What all exchanges of an agent may keep together, bytes.
 pub(crate) struct Budget(Cell<usize>);
@@ -56,21 +57,21 @@ impl Upload {
         self.ended && self.kept.is_empty() && !self.torn && self.trailers.is_empty()
     }
 
-    /// Sends the body from its start. An API server that does not want it is not reported here: its response tells.
+    /// Sends head and body from the start. An API server that does not want it is not reported here: its response tells.
     /// Once `answered`, nothing more is kept.
     ///
     /// # Errors
     /// The edge's side is over.
     pub(super) async fn pump(
         &mut self,
-        out: &mut SendStream<Bytes>,
+        out: &mut RequestBody,
         answered: &Cell<bool>,
     ) -> Result<(), StreamError> {
-        if self.is_empty() {
+        if out.begin().await.is_err() {
             return Ok(());
         }
         for bytes in &self.kept {
-            if push(out, bytes.clone()).await.is_err() {
+            if out.send(bytes.clone()).await.is_err() {
                 return Ok(());
             }
         }
@@ -78,7 +79,7 @@ impl Upload {
             match self.body.read().await? {
                 Some(bytes) => {
                     self.keep(&bytes, answered.get());
-                    if push(out, bytes).await.is_err() {
+                    if out.send(bytes).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -91,12 +92,7 @@ impl Upload {
                 }
             }
         }
-        let end = if self.trailers.is_empty() {
-            out.send_data(Bytes::new(), true)
-        } else {
-            out.send_trailers(header_map(&self.trailers))
-        };
-        if let Err(error) = end {
+        if let Err(error) = out.finish(header_map(&self.trailers)).await {
             tracing::debug!(%error, "the API server did not wait for the end of the body");
         }
         Ok(())
@@ -124,19 +120,6 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.budget.give(self.kept_bytes);
     }
-}
-
-/// Sends a piece as the API server's window allows.
-async fn push(out: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), h2::Error> {
-    while !bytes.is_empty() {
-        out.reserve_capacity(bytes.len());
-        match std::future::poll_fn(|cx| out.poll_capacity(cx)).await {
-            Some(Ok(capacity)) => out.send_data(bytes.split_to(capacity.min(bytes.len())), false)?,
-            Some(Err(error)) => return Err(error),
-            None => return Err(h2::Reason::CANCEL.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Trailers as HTTP has them; what is no header field is left out.

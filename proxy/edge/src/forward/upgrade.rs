@@ -159,19 +159,28 @@ async fn refused(
         // A redirect or a success would be followed or believed (CVE-2020-8559, CVE-2018-1002105).
         return Err(Status::bad_gateway(format!("the cluster answered an upgrade with {status}")).into());
     }
-    let mut body = BytesMut::new();
-    while let Some(bytes) = recv.read().await.map_err(|error| broken(exchange, &error.to_string()))? {
-        body.extend_from_slice(&bytes);
-        if body.len() > REFUSAL_BYTES_MAX {
-            return Err(Status::bad_gateway("the cluster's refusal is too long").into());
-        }
-    }
+    let wait = exchange.conn.config.limits.response_wait;
+    let body = tokio::time::timeout(wait, refusal(recv, exchange)).await.map_err(|_elapsed| {
+        Status::gateway_timeout(format!("cluster {}: no whole refusal within {wait:?}", exchange.cluster()))
+    })??;
     headers::sanitize_response(&mut headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     record.head(status.as_u16());
     record.sent(&body);
-    responder.whole(status, headers, body.freeze()).await?;
+    responder.whole(status, headers, body).await?;
     Ok(())
+}
+
+/// Its body, up to a bound.
+async fn refusal(recv: &mut RecvHalf, exchange: &Exchange) -> Result<Bytes, Status> {
+    let mut body = BytesMut::new();
+    while let Some(bytes) = recv.read().await.map_err(|error| broken(exchange, &error.to_string()))? {
+        body.extend_from_slice(&bytes);
+        if body.len() > REFUSAL_BYTES_MAX {
+            return Err(Status::bad_gateway("the cluster's refusal is too long"));
+        }
+    }
+    Ok(body.freeze())
 }
 
 /// The walkers for what was negotiated; `None` below `*/proxy`, where the protocol is the backend's own.
