@@ -13,7 +13,7 @@ use std::{
 use hawser_identity::Authorities;
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_tests::{run, until};
-use hawser_tunnel::wire::Class;
+use hawser_tunnel::{Connection, TunnelStream, wire::Class};
 
 #[path = "own_edge/agent.rs"]
 mod agent;
@@ -23,7 +23,7 @@ mod client;
 #[path = "own_edge/edge.rs"]
 mod edge;
 
-use agent::Agent;
+use agent::{Agent, pin};
 use client::{Client, bearer, now, plain};
 use edge::{Edge, HOST, hawser};
 
@@ -382,12 +382,38 @@ fn a_bad_configuration_is_told_before_anything_starts() {
 
 /// Takes requests and never answers them, so that what waits for an answer can be seen to end.
 fn silent_agent(edge: &Edge) -> Agent {
-    Agent::connect(edge, "silent", &[Class::General], |_link, stream| async move {
-        let _held = stream;
-        std::future::pending().await
-    })
+    Agent::connect(edge, "silent", &[Class::General], hold)
+}
+
+/// With a certificate that was issued under this pin; `None` when the edge does not take it.
+fn silent_agent_under(edge: &Edge, pin: &str) -> Option<Agent> {
+    Agent::under(edge, pin, "silent", &[Class::General], hold)
+}
+
+async fn hold(_link: Connection, stream: TunnelStream) {
+    let _held = stream;
+    std::future::pending().await
 }
 
 /// Preface and empty SETTINGS of an HTTP/2 client.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn agents_of_a_cluster_that_was_replaced_or_deleted_are_cut_off() {
+    let edge = Edge::start("");
+    let links = |count: usize| edge.counts(&format!("links {count}"));
+    let of_old = pin(&edge, "old");
+    let _old = silent_agent_under(&edge, &of_old).unwrap();
+    links(1);
+    let of_new = pin(&edge, "new");
+    links(0);
+    assert!(silent_agent_under(&edge, &of_old).is_none(), "its certificate is good for an hour");
+    let _new = silent_agent_under(&edge, &of_new).unwrap();
+    links(1);
+    let deleted =
+        run(hawser(&["delete", "cluster", "demo", "--data-dir"]).arg(edge.folder.path().join("data")));
+    assert_eq!((deleted.code, deleted.stdout.as_str()), (0, "cluster/demo deleted\n"));
+    links(0);
+    assert!(silent_agent_under(&edge, &of_new).is_none());
+}

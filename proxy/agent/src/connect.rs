@@ -146,12 +146,17 @@ async fn keep(agent: Rc<Agent>, route: Route, scope: Scope) -> Route {
     while !scope.is_cancelled() {
         let began = agent.clock.now();
         match hold(&agent, &route, false, &scope).await {
-            Ok(lost) => tracing::info!(edge, ?class, reason = %lost, "link down"),
+            Ok(lost) => {
+                tracing::info!(edge, ?class, reason = %lost, "link down");
+                if lost == REVOKED {
+                    *agent.identity.borrow_mut() = None;
+                }
+            }
             Err(error) => {
                 tracing::warn!(?class, %error, "no link");
                 failures += 1;
                 // It may be the certificate that the edge does not take (its authority was replaced).
-                if failures.is_multiple_of(DISTRUST_AFTER) {
+                if error.is_loss(&REVOKED) || failures.is_multiple_of(DISTRUST_AFTER) {
                     *agent.identity.borrow_mut() = None;
                 }
             }
@@ -387,6 +392,8 @@ fn jittered(wait: Duration, noise: Duration) -> Duration {
 
 /// Name in the certificate that edges show to agents, whatever their address is.
 pub const LINK_NAME: &str = "link.hawser.internal";
+/// How the edge ends links whose certificate counts no more.
+const REVOKED: LinkLost = LinkLost::Closed(CloseReason::Revoked);
 /// First wait after a lost link.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait between two attempts.

@@ -1,6 +1,6 @@
 //! Why an agent has no link, in words for the operator of the cluster.
 
-use hawser_tunnel::{LinkError, StreamError};
+use hawser_tunnel::{LinkError, LinkLost, StreamError};
 
 /// One attempt to connect failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,14 @@ pub enum AgentError {
     /// A socket could not be made.
     #[error("UDP socket: {0}")]
     Socket(#[from] std::io::Error),
+}
+
+impl AgentError {
+    /// Whether the connection came about and was lost in this way.
+    pub(crate) fn is_loss(&self, lost: &LinkLost) -> bool {
+        matches!(self, Self::Stream { source: StreamError::LinkLost(how), .. } if how == lost)
+            || matches!(self, Self::Link { source: LinkError::Lost(how), .. } if how == lost)
+    }
 }
 
 /// What the operator of the cluster can do about it, as far as that can be told from here.

@@ -3,11 +3,13 @@
 mod enrol;
 mod last_seen;
 mod links;
+mod pins;
 mod records;
 mod refusals;
 
 pub use enrol::{Enrolment, InviteError};
 pub use last_seen::LastSeen;
 pub(crate) use links::accept;
-pub use records::{LOOPBACK_ANNOTATION, ensure_cluster};
+pub(crate) use pins::{Pinned, follow};
+pub use records::{LOOPBACK_ANNOTATION, Loopbacks, delete_cluster, ensure_cluster};
 pub use refusals::Refusals;

@@ -26,7 +26,10 @@ mod tls;
 mod worker;
 
 pub use config::{Config, ConfigHandle, Limit, Limits, Quantity};
-pub use fleet::{Enrolment, InviteError, LOOPBACK_ANNOTATION, LastSeen, Refusals, ensure_cluster};
+pub use fleet::{
+    Enrolment, InviteError, LOOPBACK_ANNOTATION, LastSeen, Loopbacks, Refusals, delete_cluster,
+    ensure_cluster,
+};
 pub use hosts::{Host, HostTable, Hosts};
 pub use keys::Keys;
 pub use metrics::Metrics;

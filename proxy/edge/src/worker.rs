@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     /// Exchanges that run here now.
     pub(crate) live: RefCell<Exchanges>,
+    /// Agents' connections here.
+    pub(crate) pinned: fleet::Pinned,
     pub(crate) drain: Scope,
     /// Cancelled when the drain's time is up.
     pub(crate) scope: Scope,
@@ -86,8 +88,10 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
         scope: this.scope,
         shared,
         live: RefCell::default(),
+        pinned: fleet::Pinned::default(),
     });
     let links = tokio::task::spawn_local(fleet::accept(Rc::clone(&worker), acceptor));
+    tokio::task::spawn_local(fleet::follow(Rc::clone(&worker)));
     tokio::task::spawn_local(exchange::judge(Rc::clone(&worker)));
     accept::accept(Rc::clone(&worker), listener).await;
     drained(&worker).await;

@@ -45,11 +45,12 @@ enum Command {
     Import(Import),
     /// Make a kubeconfig for a person: plain kubectl and Helm, no plugin
     Kubeconfig(Kubeconfig),
-    /// Create or change resources from a file
+    /// Create or change resources from a file: all of them, in one transaction, or none
     Apply(File),
     /// Show resources
     Get(Get),
-    /// Delete a resource; what it granted ends with the next request
+    /// Delete a resource; what it granted ends with the next request. A cluster goes with all that is remembered of it:
+    /// its agents' links end at once, join tokens for its name alone are void, and any cluster may take the name
     Delete(Delete),
     /// Check a file without changing anything
     Check(File),
@@ -194,7 +195,8 @@ pub(crate) struct Kubeconfig {
 
 #[derive(Args)]
 pub(crate) struct File {
-    /// YAML file, one or more documents; `-` for standard input
+    /// YAML file of at most 64 MiB: any number of documents, each a resource or a `v1 List` of them (what `get` prints);
+    /// `-` for standard input
     #[arg(long, short)]
     pub(crate) filename: PathBuf,
     #[command(flatten)]

@@ -1,19 +1,23 @@
 //! `hawser apply`, `get`, `delete` and `check`: resources from files into the store and out of it.
 //!
-//! A file is judged whole before anything is written. Commands write to the store beside a running edge, which follows
-//! it: what `apply` prints as done holds from the next request on.
+//! A file is judged whole before anything is written, and written whole, in one transaction, or not at all. Commands write
+//! to the store beside a running edge, which follows it: what `apply` prints as done holds from the next request on.
 
-use std::{io::Read as _, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Read as _,
+    path::Path,
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use hawser_edge::{LOOPBACK_ANNOTATION, ensure_cluster};
+use hawser_edge::{LOOPBACK_ANNOTATION, Loopbacks, delete_cluster};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_policy::{
     compile,
     resources::{self, Cluster, Fault, Object},
 };
-use hawser_store::{Key, ListOptions, Store, StoreError};
+use hawser_store::{Change, Key, ListOptions, Store, StoreError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -49,15 +53,13 @@ pub(crate) async fn apply(options: File) -> anyhow::Result<()> {
         }
     };
     let store = DataDir::existing(&options.data.data_dir)?.store()?;
-    let mut done = Vec::new();
-    let outcome = apply_each(&store, &objects, &mut done).await;
+    let done = apply_all(&store, &objects).await.context("nothing was changed")?;
     match options.output {
         Format::Text => done.iter().for_each(|it| {
             output::line(format_args!("{}/{} {}", it.kind.to_lowercase(), it.name, it.result.as_str()));
         }),
         Format::Json => output::line(serde_json::to_string_pretty(&done)?),
     }
-    outcome.with_context(|| format!("stopped after {} of {}", done.len(), count(objects.len(), "object")))?;
     for warning in warnings(&store, &objects).await? {
         output::note(format_args!("warning: {warning}"));
     }
@@ -93,9 +95,13 @@ pub(crate) async fn delete(options: Delete) -> anyhow::Result<()> {
     let kind = Kind::parse(&options.kind)?;
     let store = DataDir::existing(&options.data.data_dir)?.store()?;
     let key = kind.key(&options.name);
-    match store.delete(&key, None).await {
-        Ok(_) => output::line(format_args!("{}/{} deleted", kind.name.to_lowercase(), key.name)),
-        Err(StoreError::NotFound { .. }) => return Err(absent(kind, &options.name)),
+    let deleted = match kind.name {
+        "Cluster" => delete_cluster(&store, &key.name).await,
+        _no_records_of_its_own => store.delete(&key, None).await.map(drop),
+    };
+    match deleted {
+        Ok(()) => output::line(format_args!("{}/{} deleted", kind.name.to_lowercase(), key.name)),
+        Err(StoreError::NotFound { key: gone }) if gone == key => return Err(absent(kind, &options.name)),
         Err(error) => return Err(error.into()),
     }
     Ok(())
@@ -149,47 +155,67 @@ impl Outcome {
     }
 }
 
-/// Applies one after the other; `done` holds what was done when one of them fails.
-async fn apply_each(store: &Store, objects: &[Object], done: &mut Vec<Applied>) -> anyhow::Result<()> {
-    for object in objects {
-        let (kind, name) = (object.kind(), object.name().to_owned());
-        let result = apply_one(store, object).await.with_context(|| format!("{kind} {name}"))?;
-        done.push(Applied { kind, name, result });
+/// Applies all objects or, when one of them cannot be, none.
+async fn apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Applied>, StoreError> {
+    for _ in 0..ATTEMPTS_MAX {
+        match try_apply_all(store, objects).await {
+            // A cluster, or the address for one, was taken since it was looked for.
+            Err(StoreError::AlreadyExists { .. }) => {}
+            tried => return tried,
+        }
     }
-    Ok(())
+    Err(StoreError::Busy { what: "many clusters are made at the same time" })
 }
 
-async fn apply_one(store: &Store, object: &Object) -> anyhow::Result<Outcome> {
-    let before = find(store, &Key::new(object.kind(), object.namespace(), object.name())).await?;
-    let wanted = match object {
-        Object::Cluster(cluster) => Object::Cluster(with_address(store, cluster.clone()).await?),
-        Object::User(_)
-        | Object::Group(_)
-        | Object::AccessRole(_)
-        | Object::AccessPolicy(_)
-        | Object::Credential(_) => object.clone(),
-    };
-    let after = store.apply(wanted.to_value()).await?;
-    Ok(match before {
+async fn try_apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Applied>, StoreError> {
+    let mut before = BTreeMap::new();
+    for kind in &kind::KINDS {
+        before.extend(values(store, kind.name).await?.into_iter().map(|it| (it.key.clone(), it)));
+    }
+    let mut loopbacks = Loopbacks::read(store).await?;
+    let (mut addresses, mut changes) = (Vec::new(), Vec::new());
+    for object in objects {
+        let before = before.get(&key(object));
+        match (object, before) {
+            (Object::Cluster(cluster), None) => {
+                let mut cluster = cluster.clone();
+                addresses.push(loopbacks.reserve(&mut cluster)?);
+                changes.push(Change::Create(Object::Cluster(cluster).to_value()));
+            }
+            (Object::Cluster(cluster), Some(before)) => {
+                let cluster = with_address_of(cluster.clone(), &before.value);
+                changes.push(Change::Apply(Object::Cluster(cluster).to_value()));
+            }
+            (other, _) => changes.push(Change::Apply(other.to_value())),
+        }
+    }
+    let of_addresses = addresses.len();
+    let after = store.transact(addresses.into_iter().chain(changes).collect()).await?;
+    let result = |after: &hawser_store::Object| match before.get(&after.key) {
         None => Outcome::Created,
         Some(before) if before.revision == after.revision => Outcome::Unchanged,
         Some(_) => Outcome::Configured,
-    })
+    };
+    let applied = objects.iter().zip(after.iter().skip(of_addresses)).map(|(object, after)| Applied {
+        kind: object.kind(),
+        name: object.name().to_owned(),
+        result: result(after),
+    });
+    Ok(applied.collect())
 }
 
-/// The cluster with the loopback address that is its own, which no file can give or take.
-async fn with_address(store: &Store, mut cluster: Cluster) -> anyhow::Result<Cluster> {
-    let name = &cluster.metadata.name;
-    ensure_cluster(store, name).await?;
-    let stored = find(store, &Key::new("Cluster", "", name)).await?.map(|stored| stored.value);
-    let address =
-        stored.as_ref().and_then(|value| value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str());
+/// The cluster with the loopback address that it has, which no file can give or take.
+fn with_address_of(mut cluster: Cluster, stored: &Value) -> Cluster {
     let annotations = &mut cluster.metadata.annotations;
-    match address {
+    match stored["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str() {
         Some(address) => annotations.insert(LOOPBACK_ANNOTATION.to_owned(), address.to_owned()),
         None => annotations.remove(LOOPBACK_ANNOTATION),
     };
-    Ok(cluster)
+    cluster
+}
+
+fn key(object: &Object) -> Key {
+    Key::new(object.kind(), object.namespace(), object.name())
 }
 
 /// What the fleet as a whole makes of what was applied: names that nothing has, policies that never match.
@@ -198,10 +224,10 @@ async fn warnings(store: &Store, applied: &[Object]) -> anyhow::Result<Vec<Strin
     for kind in &kind::KINDS {
         all.extend(list(store, kind.name).await?);
     }
-    let about: Vec<String> =
-        applied.iter().map(|it| format!("{} {}/{}: ", it.kind(), it.namespace(), it.name())).collect();
+    let about: HashSet<String> =
+        applied.iter().map(|it| format!("{} {}/{}", it.kind(), it.namespace(), it.name())).collect();
     let mut warnings = compile(&all, 0).warnings().to_vec();
-    warnings.retain(|warning| about.iter().any(|about| warning.starts_with(about)));
+    warnings.retain(|warning| warning.match_indices(": ").any(|(end, _)| about.contains(&warning[..end])));
     Ok(warnings)
 }
 
@@ -237,7 +263,7 @@ pub(crate) fn checked(object: Object) -> anyhow::Result<Object> {
     })
 }
 
-async fn values(store: &Store, kind: &str) -> anyhow::Result<Vec<hawser_store::Object>> {
+async fn values(store: &Store, kind: &str) -> Result<Vec<hawser_store::Object>, StoreError> {
     Ok(store.list(kind, ListOptions::default()).await?.items)
 }
 
@@ -286,7 +312,9 @@ fn read(path: &Path) -> anyhow::Result<Result<Vec<Object>, Vec<Fault>>> {
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {name}"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        anyhow::bail!("{name} is larger than {} MiB; split it", FILE_BYTES_MAX >> 20);
+        anyhow::bail!(
+            "--filename {name}: larger than {FILE_BYTES_MAX} bytes, the most that is read; split it"
+        );
     }
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))?;
     let judged = resources::parse_yaml(&text, &name);
@@ -300,8 +328,10 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Largest file that is read.
-const FILE_BYTES_MAX: u64 = 32 << 20;
+/// Largest file that is read. It bounds how many objects there can be in one, and the transaction that writes them.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// How often is tried anew what another process made impossible.
+const ATTEMPTS_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests;

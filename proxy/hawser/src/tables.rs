@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use hawser_edge::{Host, HostTable, Hosts, Keys, LOOPBACK_ANNOTATION};
 use hawser_identity::{Authorities, RequestClientCert, SubjectName, tls};
 use hawser_kube::clock::Clock;
@@ -96,7 +97,13 @@ impl Tables {
             let broken = loop {
                 tokio::select! {
                     event = watch.next() => match event {
-                        Ok(event) => self.take(&event)?,
+                        Ok(event) => {
+                            self.take(&event);
+                            // What was written together is published together, and many changes cost one table.
+                            let more = std::iter::from_fn(|| watch.next().now_or_never()?.ok());
+                            more.take(EVENTS_MAX).for_each(|event| self.take(&event));
+                            self.publish()?;
+                        }
                         Err(error) => break error,
                     },
                     Ok(()) = renew.changed() => if let Err(error) = self.publish_hosts() {
@@ -112,13 +119,12 @@ impl Tables {
         }
     }
 
-    fn take(&mut self, event: &Event) -> anyhow::Result<()> {
+    fn take(&mut self, event: &Event) {
         let object = &event.object;
         match event.kind {
             EventKind::Added | EventKind::Modified => self.put(object.key.clone(), object.value.clone()),
             EventKind::Deleted => drop(self.objects.remove(&object.key)),
         }
-        self.publish()
     }
 
     fn put(&mut self, key: Key, value: serde_json::Value) {
@@ -212,6 +218,8 @@ pub(crate) fn host_names(settings: &Settings, cluster: &str, loopback: Option<&S
 pub(crate) const INTERNAL_DOMAIN: &str = "hawser.internal";
 /// What the tables are made of.
 const KINDS: [&str; 6] = ["Cluster", "User", "Group", "AccessRole", "AccessPolicy", "Credential"];
+/// Changes that may wait behind a first one to be published with it.
+const EVENTS_MAX: usize = 4096;
 /// Of a certificate for a cluster's names.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 /// A certificate this old is issued anew with the next change, or when the daily renewal comes.

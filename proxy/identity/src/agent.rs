@@ -1,4 +1,4 @@
-//! An agent's key, and what its certificate says: which replica of which cluster's agent.
+//! An agent's key, and what its certificate says: which replica of which cluster's agent, let in under which pin.
 
 use crate::client::{common_name, uri};
 use crate::error::{AuthError, IdentityError};
@@ -50,9 +50,12 @@ pub struct AgentIdentity {
     pub cluster: String,
     /// The replica (the pod's name).
     pub replica: String,
+    /// Name of what the cluster had proved when the certificate was issued; it is worth nothing under another.
+    pub pin: String,
 }
 
-/// Judges the chain that an agent presented against the agents' authority at `now`.
+/// Judges the chain that an agent presented against the agents' authority at `now`. Whether the pin still stands is not
+/// known here.
 ///
 /// # Errors
 /// See [`AuthError`]; [`AuthError::Missing`] for an empty chain.
@@ -67,7 +70,8 @@ pub fn verify(
         return Err(AuthError::Malformed("common name and URI name different clusters"));
     }
     let replica = uri(&leaf, REPLICA_URI)?;
-    Ok(AgentIdentity { cluster: cluster.to_owned(), replica: replica.to_owned() })
+    let pin = uri(&leaf, PIN_URI)?;
+    Ok(AgentIdentity { cluster: cluster.to_owned(), replica: replica.to_owned(), pin: pin.to_owned() })
 }
 
 /// What precedes the cluster's name in an agent's common name.
@@ -76,3 +80,5 @@ pub(crate) const COMMON_NAME: &str = "agent:";
 pub(crate) const CLUSTER_URI: &str = "hawser:cluster:";
 /// What precedes the replica's name in an agent's second URI.
 pub(crate) const REPLICA_URI: &str = "hawser:replica:";
+/// What precedes the name of the cluster's pin in an agent's third URI.
+pub(crate) const PIN_URI: &str = "hawser:pin:";

@@ -3,7 +3,7 @@
 //! Every certificate begins [`BACKDATE`] before it was asked for, because laptops' clocks are late, and ends no
 //! later than its authority: a chain check looks at the leaf's time only.
 
-use crate::agent;
+use crate::agent::{self, AgentIdentity};
 use crate::client::CREDENTIAL_URI;
 use crate::error::IdentityError;
 use crate::names;
@@ -170,20 +170,21 @@ impl Authority {
     }
 
     /// A certificate for the key of a certificate signing request (PKCS#10, DER) of one agent replica. Of the
-    /// request only the public key counts; what it asks for is not looked at.
+    /// request only the public key counts; what it asks for is not looked at. `who` is what the certificate says.
     ///
     /// # Errors
     /// A request that is damaged, not signed by its own key or not P-256; a bad name; the authority has ended.
     pub fn issue_agent(
         &self,
-        cluster: &str,
-        replica: &str,
+        who: &AgentIdentity,
         request_der: &[u8],
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<CertificateDer<'static>, IdentityError> {
+        let AgentIdentity { cluster, replica, pin } = who;
         names::check_name("cluster", cluster)?;
         names::check_name("replica", replica)?;
+        names::check_name("pin", pin)?;
         if request_der.len() > REQUEST_BYTES_MAX {
             return Err(IdentityError::BadRequest(format!("larger than {REQUEST_BYTES_MAX} bytes")));
         }
@@ -193,7 +194,11 @@ impl Authority {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(IdentityError::BadRequest("key is not ECDSA P-256".to_owned()));
         }
-        let sans = vec![uri_san(agent::CLUSTER_URI, cluster)?, uri_san(agent::REPLICA_URI, replica)?];
+        let sans = vec![
+            uri_san(agent::CLUSTER_URI, cluster)?,
+            uri_san(agent::REPLICA_URI, replica)?,
+            uri_san(agent::PIN_URI, pin)?,
+        ];
         let common_name = format!("{}{cluster}", agent::COMMON_NAME);
         let mut params = params(&common_name, sans, Validity::new(now, lifetime, self.ends)?)?;
         as_client(&mut params);

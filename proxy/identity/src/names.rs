@@ -25,7 +25,7 @@ pub(crate) fn check_user(user: &str) -> Result<(), IdentityError> {
     Err(bad("user", user, why))
 }
 
-/// A name of a cluster, replica, credential or join token: RFC 1123 subdomain.
+/// A name of a cluster, replica, pin, credential or join token: RFC 1123 subdomain.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), IdentityError> {
     if is_name(name) {
         return Ok(());

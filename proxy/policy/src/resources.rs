@@ -7,10 +7,13 @@
 mod check;
 mod fault;
 mod kinds;
+mod list;
 mod node;
 mod reference;
 mod schema;
 mod walk;
+
+use std::collections::HashSet;
 
 pub use fault::Fault;
 pub use kinds::{
@@ -27,7 +30,8 @@ pub const SYSTEM_NAMESPACE: &str = "hawser-system";
 /// Roles that exist without being written; their names cannot be taken by an AccessRole.
 pub const BUILT_IN_ROLES: [&str; 5] = ["view", "edit", "admin", "cluster-admin", "shell"];
 
-/// Reads every document of a YAML stream. `file` only names it in faults.
+/// Reads every document of a YAML stream, of which each is an object or a `v1 List` of them. `file` only names it in
+/// faults. The length of `text` is the caller's to bound.
 ///
 /// # Errors
 /// All faults of all documents. A stream that is not YAML has one fault: where it stops being YAML.
@@ -38,13 +42,18 @@ pub fn parse_yaml(text: &str, file: &str) -> Result<Vec<Object>, Vec<Fault>> {
     };
     let mut faults = Vec::new();
     let mut objects: Vec<Object> = Vec::new();
+    let mut keys = HashSet::new();
     for document in &documents {
-        match walk::read(document, file) {
-            Ok(object) => match objects.iter().any(|earlier| earlier.same_key(&object)) {
-                true => faults.push(Fault::repeated(file, document.line, &object)),
-                false => objects.push(object),
-            },
-            Err(more) => faults.extend(more),
+        let places = list::objects(document, file).unwrap_or_else(|more| {
+            faults.extend(more);
+            Vec::new()
+        });
+        for (place, node) in places {
+            match walk::read(node, &place, file) {
+                Ok(object) if keys.insert(object.key()) => objects.push(object),
+                Ok(object) => faults.push(Fault::repeated(file, node.line, &place, &object)),
+                Err(more) => faults.extend(more),
+            }
         }
     }
     faults.sort_by_key(|fault| fault.line);

@@ -205,8 +205,57 @@ fn keys_count_once_and_documents_too() {
     let one = "apiVersion: access.hawser.dev/v1\nkind: User\nmetadata: {name: a}\n";
     check(
         &format!("{one}---\n{one}"),
-        &["f.yaml:5: metadata.name: \"a\": one User of this name: an earlier document has it"],
+        &["f.yaml:5: metadata.name: \"a\": one User of this name: an earlier one has it"],
     );
+}
+
+#[test]
+fn a_list_is_its_items() {
+    let list = "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: \"\"}\nitems:\n";
+    let item = |name: &str| {
+        format!("- apiVersion: access.hawser.dev/v1\n  kind: User\n  metadata: {{name: {name}}}\n")
+    };
+    let both = format!("{list}{}{}---\n{}", item("a"), item("b"), document("Cluster", "  paused: true"));
+    let names: Vec<_> =
+        parse_yaml(&both, "f.yaml").unwrap().iter().map(|it| (it.kind(), it.name().to_owned())).collect();
+    assert_eq!(names, [("User", "a".to_owned()), ("User", "b".to_owned()), ("Cluster", "x".to_owned())]);
+    assert_eq!(parse_yaml("{apiVersion: v1, kind: List, items: []}", "").unwrap().len(), 0);
+    check(
+        &format!("{list}{}{}{}", item("A_"), item("b"), item("b")).replace("name: A_", "name: a, x: 1"),
+        &[
+            "f.yaml:7: items[0].metadata.x: 1: no such field; there are name, namespace, labels, annotations, uid, \
+             resourceVersion, generation, creationTimestamp, managedFields",
+            "f.yaml:11: items[2].metadata.name: \"b\": one User of this name: an earlier one has it",
+        ],
+    );
+    check(
+        "apiVersion: v2\nkind: List\nitem: []\n",
+        &[
+            "f.yaml:1: apiVersion: \"v2\": v1",
+            "f.yaml:1: items: missing: a list of resources",
+            "f.yaml:3: item: a list: no such field; there are apiVersion, kind, metadata, items",
+        ],
+    );
+    check("{apiVersion: v1, kind: List, items: 1}", &["f.yaml:1: items: 1: a list of resources"]);
+    check(
+        "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List, items: []}, 3]}",
+        &[
+            "f.yaml:1: items[0].items: a list: no such field; there are apiVersion, kind, metadata, spec, status",
+            "f.yaml:1: items[0].apiVersion: \"v1\": access.hawser.dev/v1",
+            "f.yaml:1: items[0].kind: \"List\": one of Cluster, User, Group, AccessRole, AccessPolicy, Credential",
+            "f.yaml:1: items[1]: 3: a resource: a map with apiVersion, kind, metadata and spec",
+        ],
+    );
+}
+
+#[test]
+fn any_number_of_documents_is_read() {
+    const MANY: usize = 3000;
+    let user = |number: usize| {
+        format!("apiVersion: access.hawser.dev/v1\nkind: User\nmetadata: {{name: u{number}}}\n---\n")
+    };
+    let many: String = (0..MANY).map(user).collect();
+    assert_eq!(parse_yaml(&many, "f.yaml").unwrap().len(), MANY);
 }
 
 #[test]

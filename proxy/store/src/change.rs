@@ -9,8 +9,26 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::error::StoreError;
-use crate::object::{Candidate, Key, OBJECT_BYTES_MAX, Object};
+use crate::object::{Candidate, Key, OBJECT_BYTES_MAX, Object, check_key};
 use crate::watch::{Event, EventKind};
+
+/// A write as a caller asks for it; what each means, and how it can fail, is said at the store's method of that name.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// See [`Store::create`](crate::Store::create).
+    Create(Value),
+    /// See [`Store::update`](crate::Store::update).
+    Update(Value),
+    /// See [`Store::apply`](crate::Store::apply).
+    Apply(Value),
+    /// See [`Store::delete`](crate::Store::delete).
+    Delete {
+        /// What to delete.
+        key: Key,
+        /// Only at this revision.
+        expected: Option<u64>,
+    },
+}
 
 /// A write, checked as far as that is possible without the state.
 #[derive(Clone, Debug)]
@@ -27,6 +45,22 @@ impl Write {
             Self::Create(candidate) | Self::Update(candidate) | Self::Apply(candidate) => &candidate.key,
             Self::Delete { key, .. } => key,
         }
+    }
+}
+
+impl TryFrom<Change> for Write {
+    type Error = StoreError;
+
+    fn try_from(change: Change) -> Result<Self, StoreError> {
+        Ok(match change {
+            Change::Create(value) => Self::Create(Candidate::parse(value)?),
+            Change::Update(value) => Self::Update(Candidate::parse(value)?),
+            Change::Apply(value) => Self::Apply(Candidate::parse(value)?),
+            Change::Delete { key, expected } => {
+                check_key(&key)?;
+                Self::Delete { key, expected }
+            }
+        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! The store room: what Hawser remembers, as whole Kubernetes objects.
 //!
 //! Nothing here is on a request's path: the edge answers from tables in memory and this room feeds them. A change
-//! enters through [`Store::create`], [`Store::update`], [`Store::apply`] or [`Store::delete`], becomes one revision of
-//! one monotonic counter, and comes out of every [`Watch`] in that order.
+//! enters through [`Store::create`], [`Store::update`], [`Store::apply`] or [`Store::delete`] (several that belong
+//! together through [`Store::transact`]), becomes one revision of one monotonic counter, and comes out of every
+//! [`Watch`] in that order.
 //!
 //! | file | noun |
 //! |---|---|
@@ -28,6 +29,7 @@ mod sqlite;
 mod store;
 mod watch;
 
+pub use change::Change;
 pub use config::Options;
 pub use error::StoreError;
 pub use list::{List, ListOptions};

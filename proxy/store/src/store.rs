@@ -10,12 +10,12 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::change::Write;
+use crate::change::{Change, Write};
 use crate::config::Options;
 use crate::error::StoreError;
 use crate::list::{List, ListOptions};
 use crate::metrics::{self, Counters, Metrics};
-use crate::object::{Candidate, Key, Object, check_key};
+use crate::object::{Key, Object};
 use crate::sqlite::{self, Read, WriterCommand};
 use crate::watch::{Kinds, Page, Watch};
 
@@ -56,7 +56,7 @@ impl Store {
     /// [`StoreError::AlreadyExists`], [`StoreError::Invalid`], [`StoreError::Full`] and those of every call:
     /// [`StoreError::Busy`], [`StoreError::Closed`], [`StoreError::Io`], [`StoreError::Corrupt`].
     pub async fn create(&self, value: Value) -> Result<Object, StoreError> {
-        self.write(Write::Create(Candidate::parse(value)?)).await
+        self.write(Change::Create(value)).await
     }
 
     /// Replaces an object. `metadata.resourceVersion` and `metadata.uid`, where set, must be those of the stored
@@ -67,7 +67,7 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Conflict`], [`StoreError::Replaced`], [`StoreError::Invalid`],
     /// [`StoreError::Full`] and those of every call.
     pub async fn update(&self, value: Value) -> Result<Object, StoreError> {
-        self.write(Write::Update(Candidate::parse(value)?)).await
+        self.write(Change::Update(value)).await
     }
 
     /// Creates an object, or replaces its spec (all but metadata and status), labels and annotations. Preconditions
@@ -77,7 +77,7 @@ impl Store {
     /// [`StoreError::Conflict`], [`StoreError::Replaced`], [`StoreError::Invalid`], [`StoreError::Full`] and those of
     /// every call.
     pub async fn apply(&self, value: Value) -> Result<Object, StoreError> {
-        self.write(Write::Apply(Candidate::parse(value)?)).await
+        self.write(Change::Apply(value)).await
     }
 
     /// Deletes an object, if `expected` is given only at that revision. Answers its last state, at the revision of the
@@ -86,8 +86,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`], [`StoreError::Full`] and those of every call.
     pub async fn delete(&self, key: &Key, expected: Option<u64>) -> Result<Object, StoreError> {
-        check_key(key)?;
-        self.write(Write::Delete { key: key.clone(), expected }).await
+        self.write(Change::Delete { key: key.clone(), expected }).await
+    }
+
+    /// Makes all of these changes, in their order and in one transaction, or none of them. Answers what each of them
+    /// alone would answer. Other writes wait meanwhile.
+    ///
+    /// # Errors
+    /// Of the first change that cannot be made.
+    pub async fn transact(&self, changes: Vec<Change>) -> Result<Vec<Object>, StoreError> {
+        let writes = changes.into_iter().map(Write::try_from).collect::<Result<Vec<_>, _>>()?;
+        let (answer, answered) = oneshot::channel();
+        self.inner.command(WriterCommand::Write { writes, answer })?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// The object as it is; it shows every write that was answered before.
@@ -154,10 +165,8 @@ impl Store {
         self.inner.metrics.read()
     }
 
-    async fn write(&self, write: Write) -> Result<Object, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.inner.command(WriterCommand::Write { write, answer })?;
-        answered.await.unwrap_or(Err(StoreError::Closed))
+    async fn write(&self, change: Change) -> Result<Object, StoreError> {
+        self.transact(vec![change]).await?.pop().ok_or(StoreError::Closed)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
 use hawser_agent::LINK_NAME;
-use hawser_identity::{Authorities, SubjectName, tls};
+use hawser_identity::{AgentIdentity, Authorities, SubjectName, tls};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_tunnel::{
     Acceptor, AcceptorConfig, BodyReader, BodyWriter, CidKey, Connection, HandoverConfig, HandoverHub,
@@ -176,8 +176,8 @@ async fn enrol(incoming: Incoming, authorities: &Authorities) {
     let mut stream = incoming.connection.accept().await.unwrap();
     let enroll = stream.recv.recv_enroll().await.unwrap();
     let agents = &authorities.agents;
-    let issued =
-        agents.issue_agent("demo", &enroll.replica, &enroll.csr, LIFETIME, SystemClock.wall()).unwrap();
+    let who = AgentIdentity { cluster: "demo".to_owned(), replica: enroll.replica, pin: "uid.1".to_owned() };
+    let issued = agents.issue_agent(&who, &enroll.csr, LIFETIME, SystemClock.wall()).unwrap();
     let enrolled = EnrolledV1 { chain: vec![issued.to_vec()], cluster: "demo".to_owned() };
     stream.send.send_enrollment(&Enrollment::Enrolled(enrolled)).await.unwrap();
     stream.send.finish();

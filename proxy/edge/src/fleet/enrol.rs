@@ -2,17 +2,21 @@
 //!
 //! A join token is good for one cluster (its kube-system UID is pinned with the issuer and keys of its ServiceAccount
 //! tokens) or, if reusable, for every cluster whose name fits. From then on a replica needs only the projected token of
-//! the agent's ServiceAccount, signed by the pinned keys, and gets a short certificate for a key it made itself.
+//! the agent's ServiceAccount, signed by the pinned keys, and gets a short certificate for a key it made itself, worth
+//! nothing under any other pin.
 
 use std::{sync::Arc, time::Duration};
 
-use hawser_identity::{JoinToken, PinnedIssuer, join, service_account, token};
+use hawser_identity::{
+    AgentIdentity, JoinToken, PinnedIssuer, join, service_account,
+    token::{hex, new_secret, sha256},
+};
 use hawser_kube::clock::Clock;
 use hawser_store::{Store, StoreError};
 use hawser_tunnel::wire::{EnrollV1, EnrolledV1, Enrollment, RejectedV1};
 use jiff::Timestamp;
 
-use super::records::{JoinRecord, PinRecord, ensure_cluster, read, write};
+use super::records::{JoinRecord, PinRecord, Stored, change, ensure_cluster, read, version};
 use super::refusals::Refusals;
 use crate::Keys;
 
@@ -65,9 +69,9 @@ impl Enrolment {
         edges: Vec<String>,
     ) -> Result<String, InviteError> {
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let secret = token::new_secret()?;
+        let secret = new_secret()?;
         let record = JoinRecord {
-            secret_sha256: token::hex(&token::sha256(&secret)),
+            secret_sha256: hex(&sha256(&secret)),
             pattern: pattern.to_owned(),
             reusable,
             expires,
@@ -82,7 +86,7 @@ impl Enrolment {
             cluster_pattern: pattern.to_owned(),
         }
         .encode()?;
-        write(&self.store, &id, &record, None).await?;
+        self.store.transact(vec![change(&id, &record, None)]).await?;
         Ok(text)
     }
 
@@ -104,21 +108,28 @@ impl Enrolment {
     }
 
     async fn try_enrol(&self, request: EnrollV1, lifetime: Duration) -> Result<EnrolledV1, Refusal> {
-        let name = &request.cluster_name;
-        let pinned = read::<PinRecord>(&self.store, name).await?;
-        let known = pinned.as_ref().is_some_and(|(pin, _)| pin.uid == request.cluster_uid);
-        let known = known && pinned.as_ref().is_some_and(|(pin, _)| self.proves(&request, pin).is_ok());
-        if !known {
-            self.join(&request, pinned).await?;
-        }
-        let now = self.clock.wall();
+        let pin = match self.known(&request).await? {
+            Some(pin) => pin,
+            None => self.join(&request).await?,
+        };
+        let EnrollV1 { cluster_name: cluster, replica, csr, .. } = request;
+        let who = AgentIdentity { cluster, replica, pin };
         let certificate = self
             .keys
             .current()
             .agents
-            .issue_agent(name, &request.replica, &request.csr, lifetime, now)
+            .issue_agent(&who, &csr, lifetime, self.clock.wall())
             .map_err(|error| Refusal::Told(error.to_string()))?;
-        Ok(EnrolledV1 { chain: vec![certificate.to_vec()], cluster: name.clone() })
+        Ok(EnrolledV1 { chain: vec![certificate.to_vec()], cluster: who.cluster })
+    }
+
+    /// The version of the pin that the request proves to be under, if it does.
+    async fn known(&self, request: &EnrollV1) -> Result<Option<String>, Refusal> {
+        let pinned = read::<PinRecord>(&self.store, &request.cluster_name).await?;
+        let proved = |it: &Stored<PinRecord>| {
+            it.record.uid == request.cluster_uid && self.proves(request, &it.record).is_ok()
+        };
+        Ok(pinned.filter(proved).map(|it| it.version))
     }
 
     /// Is the request's ServiceAccount token signed by the pinned issuer?
@@ -137,12 +148,19 @@ impl Enrolment {
         }
     }
 
-    /// First contact, or a cluster whose keys changed: only with a join token.
-    async fn join(&self, request: &EnrollV1, pinned: Option<(PinRecord, u64)>) -> Result<(), Refusal> {
+    /// First contact, or a cluster whose keys changed: only with a join token. Gives the version of the pin.
+    async fn join(&self, request: &EnrollV1) -> Result<String, Refusal> {
         let name = &request.cluster_name;
-        let (join, revision) = self.join_token(request).await?;
-        if let Some((pin, _)) = &pinned
-            && !join.replace
+        let Stored { record: join, revision, .. } = self.join_token(request).await?;
+        // Read after the token: another replica may have used the token and pinned the same just now.
+        if let Some(pin) = self.known(request).await? {
+            return Ok(pin);
+        }
+        let pinned = read::<PinRecord>(&self.store, name).await?;
+        // A name is taken over once per token: a cluster that lost it again does not take it back.
+        let fresh = join.reusable || join.used_by.is_none();
+        if let Some(Stored { record: pin, .. }) = &pinned
+            && !(join.replace && fresh)
         {
             if pin.uid != request.cluster_uid {
                 return Err(Refusal::Told(format!(
@@ -150,7 +168,7 @@ impl Enrolment {
                 )));
             }
             // Whoever holds an old join token could otherwise put keys of their own in the place of the pinned ones.
-            if join.reusable || join.used_by.is_some() {
+            if join.reusable || !fresh {
                 return Err(Refusal::Told(format!(
                     "the ServiceAccount keys of cluster {name} are not those it joined with; run `hawser import {name}` \
                      again and apply what it prints"
@@ -163,28 +181,25 @@ impl Enrolment {
             jwks: request.jwks.clone(),
         };
         self.proves(request, &pin)?;
+        ensure_cluster(&self.store, name).await?;
+        let mut changes = vec![change(name, &pin, pinned.map(|it| it.revision))];
         if !join.reusable && join.used_by.is_none() {
             let used = JoinRecord { used_by: Some(request.cluster_uid.clone()), ..join };
             let (id, _secret) = shown(request)?;
-            write(&self.store, id, &used, Some(revision)).await?;
+            changes.push(change(id, &used, Some(revision)));
         }
-        ensure_cluster(&self.store, name).await?;
-        match write(&self.store, name, &pin, pinned.map(|(_, revision)| revision)).await {
+        match self.store.transact(changes).await {
             // Two replicas join at the same time: the other one has pinned the same.
-            Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => {
-                match read::<PinRecord>(&self.store, name).await? {
-                    Some((there, _)) if there.uid == pin.uid => Ok(()),
-                    Some(_) | None => {
-                        Err(Refusal::Told(format!("cluster {name} was imported twice at the same time")))
-                    }
-                }
-            }
-            other => Ok(other?),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => self
+                .known(request)
+                .await?
+                .ok_or_else(|| Refusal::Told(format!("cluster {name} was imported twice at the same time"))),
+            made => Ok(made?.first().map(version).unwrap_or_default()),
         }
     }
 
     /// The record of the join token shown, if it is good for this cluster.
-    async fn join_token(&self, request: &EnrollV1) -> Result<(JoinRecord, u64), Refusal> {
+    async fn join_token(&self, request: &EnrollV1) -> Result<Stored<JoinRecord>, Refusal> {
         let (id, secret) = shown(request)?;
         let unknown = || {
             Refusal::Told(
@@ -192,8 +207,9 @@ impl Enrolment {
                     .to_owned(),
             )
         };
-        let (record, revision) = read::<JoinRecord>(&self.store, id).await?.ok_or_else(unknown)?;
-        if token::hex(&token::sha256(secret)) != record.secret_sha256 {
+        let token = read::<JoinRecord>(&self.store, id).await?.ok_or_else(unknown)?;
+        let record = &token.record;
+        if hex(&sha256(secret)) != record.secret_sha256 {
             return Err(unknown());
         }
         if record.expires <= self.clock.wall() {
@@ -212,7 +228,7 @@ impl Enrolment {
             Some(uid) if *uid != request.cluster_uid => Err(Refusal::Told(
                 "the join token was used by another cluster; run `hawser import` again".to_owned(),
             )),
-            Some(_) | None => Ok((record, revision)),
+            Some(_) | None => Ok(token),
         }
     }
 }
@@ -233,3 +249,6 @@ const AUDIENCE: &str = "hawser";
 const SUBJECT: &str = "system:serviceaccount:hawser-system:hawser-agent";
 /// How far the clocks of edge and cluster may differ.
 const LEEWAY: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use hawser_identity::agent;
 use hawser_kube::close::CloseReason;
+use hawser_store::StoreError;
 use hawser_tunnel::{
     Acceptor, Incoming, Link, LinkIdentity, SendHalf, StreamError,
     wire::{ALPN_ENROLL, Control, HelloV1, WelcomeV1},
@@ -14,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::pins;
 use crate::worker::Worker;
 
 /// Takes agents' connections until the worker ends.
@@ -60,6 +62,10 @@ enum Refused {
     Silent,
     #[error("{0}")]
     Hello(&'static str),
+    #[error("the store of the edge is not available: {0}")]
+    Store(#[from] StoreError),
+    #[error("the certificate was issued before the cluster's name was given to another, or taken away")]
+    Replaced,
 }
 
 async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
@@ -96,6 +102,12 @@ async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePerm
         return Err(Refused::Hello("the first message is not a hello"));
     };
     check(&hello, &identity)?;
+    let _pinned = worker.pinned.enter(&identity, &incoming.connection);
+    let pin = pins::pin(&shared.enrolment.store, &identity.cluster).await?;
+    if pin.as_ref() != Some(&identity.pin) {
+        incoming.connection.close(CloseReason::Revoked);
+        return Err(Refused::Replaced);
+    }
     drop(place);
     let config = shared.config.current();
     let welcome = WelcomeV1 {

@@ -1,10 +1,10 @@
 //! What the store remembers of clusters besides their `Cluster` object. These kinds are the edge's own: no file and no
 //! command writes them directly.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashSet, net::Ipv4Addr};
 
 use hawser_policy::resources::{API_VERSION, Cluster, ClusterSpec, Object};
-use hawser_store::{Key, Store, StoreError};
+use hawser_store::{Change, Key, ListOptions, Store, StoreError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -54,26 +54,44 @@ impl Record for PinRecord {
     const KIND: &'static str = "ClusterPin";
 }
 
-/// Reads a record with the revision to change it on.
-pub(super) async fn read<R: Record>(store: &Store, name: &str) -> Result<Option<(R, u64)>, StoreError> {
-    let object = match store.get(&Key::new(R::KIND, "", name)).await {
-        Ok(object) => object,
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let spec = object.value.get("spec").cloned().unwrap_or(Value::Null);
-    let record = serde_json::from_value(spec)
-        .map_err(|error| StoreError::Invalid { what: format!("{} {name}: {error}", R::KIND) })?;
-    Ok(Some((record, object.revision)))
+/// A record as the store has it.
+pub(super) struct Stored<R> {
+    pub(super) record: R,
+    /// To change it on.
+    pub(super) revision: u64,
+    /// Another one after each change, and after a deletion.
+    pub(super) version: String,
 }
 
-/// Creates a record, or changes the one of `revision`.
-pub(super) async fn write<R: Record>(
-    store: &Store,
-    name: &str,
-    record: &R,
-    revision: Option<u64>,
-) -> Result<(), StoreError> {
+impl<R: Record> TryFrom<hawser_store::Object> for Stored<R> {
+    type Error = StoreError;
+
+    fn try_from(object: hawser_store::Object) -> Result<Self, StoreError> {
+        let version = version(&object);
+        let spec = object.value.get("spec").cloned().unwrap_or(Value::Null);
+        let record = serde_json::from_value(spec)
+            .map_err(|error| StoreError::Invalid { what: format!("{}: {error}", object.key) })?;
+        Ok(Self { record, revision: object.revision, version })
+    }
+}
+
+/// What [`Stored::version`] is for any record; it can stand in a certificate.
+pub(super) fn version(object: &hawser_store::Object) -> String {
+    let metadata = &object.value["metadata"];
+    format!("{}.{}", metadata["uid"].as_str().unwrap_or_default(), metadata["generation"])
+}
+
+/// The record of that name, if there is one.
+pub(super) async fn read<R: Record>(store: &Store, name: &str) -> Result<Option<Stored<R>>, StoreError> {
+    match store.get(&Key::new(R::KIND, "", name)).await {
+        Ok(object) => object.try_into().map(Some),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The change that creates a record, or replaces the one of `revision`.
+pub(super) fn change<R: Record>(name: &str, record: &R, revision: Option<u64>) -> Change {
     let mut object = json!({
         "apiVersion": API_VERSION,
         "kind": R::KIND,
@@ -81,13 +99,12 @@ pub(super) async fn write<R: Record>(
         "spec": record,
     });
     match revision {
-        None => store.create(object).await?,
+        None => Change::Create(object),
         Some(revision) => {
             object["metadata"]["resourceVersion"] = Value::String(revision.to_string());
-            store.update(object).await?
+            Change::Update(object)
         }
-    };
-    Ok(())
+    }
 }
 
 /// The Cluster object of that name; made, with a loopback address of its own, where there is none.
@@ -95,41 +112,89 @@ pub(super) async fn write<R: Record>(
 /// # Errors
 /// What the store says; [`StoreError::Invalid`] when every loopback address is taken.
 pub async fn ensure_cluster(store: &Store, name: &str) -> Result<(), StoreError> {
-    match store.get(&Key::new("Cluster", "", name)).await {
-        Ok(_) => return Ok(()),
+    for _ in 0..ATTEMPTS_MAX {
+        match store.get(&Key::new("Cluster", "", name)).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut cluster = Cluster::named(name, ClusterSpec::default());
+        let reservation = Loopbacks::read(store).await?.reserve(&mut cluster)?;
+        let made =
+            store.transact(vec![reservation, Change::Create(Object::Cluster(cluster).to_value())]).await;
+        match made {
+            // Another process was faster with the cluster, or with the address.
+            Err(StoreError::AlreadyExists { .. }) => {}
+            made => return made.map(drop),
+        }
+    }
+    Err(StoreError::Busy { what: "many clusters are made at the same time" })
+}
+
+/// Deletes a cluster with all that is remembered of it, so that its name is free for any cluster: what it proved, its
+/// loopback address, and the join tokens for this name alone. Its agents' links end with it.
+///
+/// # Errors
+/// [`StoreError::NotFound`] where there is no such cluster; what the store says.
+pub async fn delete_cluster(store: &Store, name: &str) -> Result<(), StoreError> {
+    let mut keys = vec![Key::new("Cluster", "", name)];
+    let pin = Key::new(PinRecord::KIND, "", name);
+    match store.get(&pin).await {
+        Ok(_) => keys.push(pin),
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error),
     }
-    let address = reserve_loopback(store, name).await?;
-    let mut cluster = Cluster::named(name, ClusterSpec::default());
-    cluster.metadata.annotations.insert(LOOPBACK_ANNOTATION.to_owned(), address.to_string());
-    match store.create(Object::Cluster(cluster).to_value()).await {
-        Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(error),
+    for (kind, field) in [(LOOPBACK, "cluster"), (JoinRecord::KIND, "pattern")] {
+        let all = store.list(kind, ListOptions::default()).await?.items;
+        keys.extend(all.into_iter().filter(|it| it.value["spec"][field] == name).map(|it| it.key));
     }
+    let changes = keys.into_iter().map(|key| Change::Delete { key, expected: None }).collect();
+    store.transact(changes).await.map(drop)
 }
 
-/// Takes the first free address from a place given by the name: the record's own name makes it unique.
-async fn reserve_loopback(store: &Store, cluster: &str) -> Result<Ipv4Addr, StoreError> {
-    let start = cluster.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    for step in 0..LOOPBACK_ADDRESSES {
-        let number = start.wrapping_add(step) % LOOPBACK_ADDRESSES;
-        let address = Ipv4Addr::from(LOOPBACK_FIRST + number);
+/// The loopback addresses that clusters have.
+pub struct Loopbacks(HashSet<Ipv4Addr>);
+
+impl Loopbacks {
+    /// Those taken in the store.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn read(store: &Store) -> Result<Self, StoreError> {
+        let taken = store.list(LOOPBACK, ListOptions::default()).await?.items;
+        Ok(Self(taken.iter().filter_map(|it| it.key.name.parse().ok()).collect()))
+    }
+
+    /// Gives a new cluster the first free address from a place given by its name. The change is to be made together with
+    /// the cluster's: the record's own name makes the address unique.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when every address is taken.
+    pub fn reserve(&mut self, cluster: &mut Cluster) -> Result<Change, StoreError> {
+        let name = &cluster.metadata.name;
+        let start =
+            name.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let address = (0..LOOPBACK_ADDRESSES)
+            .map(|step| Ipv4Addr::from(LOOPBACK_FIRST + start.wrapping_add(step) % LOOPBACK_ADDRESSES))
+            .find(|address| !self.0.contains(address))
+            .ok_or_else(|| StoreError::Invalid {
+                what: "every loopback address from 127.77.0.1 on is taken".to_owned(),
+            })?;
+        self.0.insert(address);
         let record = json!({
             "apiVersion": API_VERSION,
-            "kind": "LoopbackAddress",
+            "kind": LOOPBACK,
             "metadata": {"name": address.to_string()},
-            "spec": {"cluster": cluster},
+            "spec": {"cluster": name},
         });
-        match store.create(record).await {
-            Ok(_) => return Ok(address),
-            Err(StoreError::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        cluster.metadata.annotations.insert(LOOPBACK_ANNOTATION.to_owned(), address.to_string());
+        Ok(Change::Create(record))
     }
-    Err(StoreError::Invalid { what: "every loopback address from 127.77.0.1 on is taken".to_owned() })
 }
 
+const LOOPBACK: &str = "LoopbackAddress";
+/// How often a cluster is tried to be made while others take the addresses.
+const ATTEMPTS_MAX: u32 = 16;
 /// 127.77.0.1
 const LOOPBACK_FIRST: u32 = 0x7f4d_0001;
 /// Up to 127.77.255.254.

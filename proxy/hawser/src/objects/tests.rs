@@ -12,9 +12,12 @@ fn objects(text: &str) -> Vec<Object> {
 }
 
 async fn applied(store: &Store, text: &str) -> Vec<String> {
-    let mut done = Vec::new();
-    apply_each(store, &objects(text), &mut done).await.unwrap();
-    done.iter().map(|it| format!("{}/{} {}", it.kind, it.name, it.result.as_str())).collect()
+    apply_all(store, &objects(text))
+        .await
+        .unwrap()
+        .iter()
+        .map(|it| format!("{}/{} {}", it.kind, it.name, it.result.as_str()))
+        .collect()
 }
 
 const GROUP: &str = "{apiVersion: access.hawser.dev/v1, kind: Group, metadata: {name: sre}, \
@@ -56,15 +59,29 @@ async fn a_file_neither_gives_nor_takes_a_clusters_address() {
 }
 
 #[tokio::test]
-async fn what_was_done_before_a_failure_is_told() {
+async fn a_file_is_applied_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let stale = GROUP.replace("name: sre", "name: sre, resourceVersion: '999'");
-    let mut done = Vec::new();
-    let error =
-        apply_each(&store, &objects(&format!("{CLUSTER}\n---\n{stale}")), &mut done).await.unwrap_err();
-    assert_eq!(done.len(), 1);
-    assert!(format!("{error:#}").starts_with("Group sre: "), "{error:#}");
+    let error = apply_all(&store, &objects(&format!("{CLUSTER}\n---\n{stale}"))).await.unwrap_err();
+    assert!(error.to_string().starts_with("Group hawser-system/sre is at resourceVersion 0"), "{error}");
+    assert_eq!(store.revision().await.unwrap(), 0, "neither the cluster nor an address for it");
+}
+
+#[tokio::test]
+async fn clusters_of_one_file_have_addresses_of_their_own() {
+    const MANY: usize = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let many: String = (0..MANY)
+        .map(|number| format!("{}\n---\n", CLUSTER.replace("prod", &format!("c{number}"))))
+        .collect();
+    assert_eq!(applied(&store, &many).await.len(), MANY);
+    let clusters = values(&store, "Cluster").await.unwrap();
+    let address = |it: &hawser_store::Object| {
+        it.value["metadata"]["annotations"][LOOPBACK_ANNOTATION].as_str().unwrap().to_owned()
+    };
+    assert_eq!(clusters.iter().map(address).collect::<HashSet<_>>().len(), MANY);
 }
 
 #[tokio::test]
@@ -79,7 +96,7 @@ async fn only_what_was_applied_is_warned_about() {
     };
     applied(&store, &format!("{CLUSTER}\n---\n{}", policy("old", "gone"))).await;
     let new = objects(&policy("new", "devs"));
-    apply_each(&store, &new, &mut Vec::new()).await.unwrap();
+    apply_all(&store, &new).await.unwrap();
     assert_eq!(
         warnings(&store, &new).await.unwrap(),
         ["AccessPolicy hawser-system/new: there is no group devs"]
@@ -131,6 +148,50 @@ async fn what_get_prints_as_yaml_can_be_applied() {
     assert_eq!(applied(&store, &text).await, ["Group/all unchanged"], "{text}");
 }
 
+#[tokio::test]
+async fn what_get_prints_of_several_can_be_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let ben = GROUP.replace("sre", "ops").replace("ana", "ben");
+    applied(&store, &format!("{GROUP}\n---\n{ben}\n---\n{CLUSTER}")).await;
+    for (kind, lines) in [
+        ("Group", vec!["Group/ops unchanged", "Group/sre unchanged"]),
+        ("Cluster", vec!["Cluster/prod unchanged"]),
+    ] {
+        let list = whole(false, values(&store, kind).await.unwrap());
+        let texts = [serde_saphyr::to_string(&list).unwrap(), serde_json::to_string_pretty(&list).unwrap()];
+        for text in texts {
+            assert_eq!(applied(&store, &text).await, lines, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_deleted_cluster_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    applied(&store, &format!("{CLUSTER}\n---\n{}", CLUSTER.replace("prod", "other"))).await;
+    let record = |kind: &str, name: &str, spec: Value| {
+        Change::Create(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": spec}))
+    };
+    let records = vec![
+        record("ClusterPin", "prod", json!({})),
+        record("ClusterPin", "other", json!({})),
+        record("JoinToken", "of-prod", json!({"pattern": "prod"})),
+        record("JoinToken", "of-many", json!({"pattern": "pro*"})),
+    ];
+    store.transact(records).await.unwrap();
+    let data = crate::cli::Data { data_dir: dir.path().to_owned() };
+    delete(Delete { kind: "cluster".to_owned(), name: "prod".to_owned(), data }).await.unwrap();
+    let mut left = Vec::new();
+    for kind in ["Cluster", "ClusterPin", "JoinToken"] {
+        left.extend(values(&store, kind).await.unwrap().into_iter().map(|it| it.key.to_string()));
+    }
+    assert_eq!(left, ["Cluster other", "ClusterPin other", "JoinToken of-many"]);
+    let addresses = values(&store, "LoopbackAddress").await.unwrap();
+    assert_eq!(addresses.iter().map(|it| &it.value["spec"]["cluster"]).collect::<Vec<_>>(), ["other"]);
+}
+
 #[test]
 fn files_are_judged_whole() {
     let dir = tempfile::tempdir().unwrap();
@@ -162,7 +223,7 @@ fn a_file_may_be_as_large_as_the_bound() {
     assert!(read(&path).unwrap().is_ok());
     text.push('x');
     std::fs::write(&path, &text).unwrap();
-    assert!(read(&path).unwrap_err().to_string().contains("larger than 32 MiB"));
+    assert!(read(&path).unwrap_err().to_string().contains("larger than 67108864 bytes"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What is issued verifies as what it says, and nothing else does.
 
-use crate::{HOUR, YEAR, authorities, chain, noon};
+use crate::{HOUR, YEAR, authorities, chain, noon, prod};
 use hawser_identity::authority::{AUTHORITY_LIFETIME, BACKDATE, REQUEST_BYTES_MAX, SERVING_NAMES_MAX};
 use hawser_identity::trust::BUNDLE_CERTS_MAX;
 use hawser_identity::{
@@ -84,7 +84,7 @@ fn a_certificate_of_one_use_is_worth_nothing_in_another() {
     // Even where somebody trusts the serving authority by mistake.
     assert_eq!(client::verify(all.serving.bundle(), &serving.cert, noon()), Err(AuthError::WrongPurpose));
     let key = AgentKey::generate().unwrap();
-    let cert = all.agents.issue_agent("prod", "r1", &key.csr().unwrap(), HOUR, noon()).unwrap();
+    let cert = all.agents.issue_agent(&prod(), &key.csr().unwrap(), HOUR, noon()).unwrap();
     assert!(matches!(client::verify(all.agents.bundle(), &[cert], noon()), Err(AuthError::Malformed(_))));
 }
 
@@ -154,22 +154,23 @@ fn an_agent_gets_what_the_edge_says_not_what_it_asks() {
     greedy.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     greedy.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     let csr = greedy.serialize_request(&key).unwrap();
-    let cert = agents.issue_agent("prod-eu", "agent-5d8-x", csr.der(), HOUR, noon()).unwrap();
+    let expected =
+        AgentIdentity { cluster: "prod-eu".into(), replica: "agent-5d8-x".into(), pin: "7f-0.2".into() };
+    let cert = agents.issue_agent(&expected, csr.der(), HOUR, noon()).unwrap();
 
-    let expected = AgentIdentity { cluster: "prod-eu".into(), replica: "agent-5d8-x".into() };
     assert_eq!(agent::verify(agents.bundle(), std::slice::from_ref(&cert), noon()), Ok(expected));
     let (_, parsed) = X509Certificate::from_der(&cert).unwrap();
     assert_eq!(parsed.subject().to_string(), "CN=agent:prod-eu");
     assert!(!parsed.is_ca());
     let eku = parsed.extended_key_usage().unwrap().unwrap().value;
     assert!(eku.client_auth && !eku.server_auth);
-    assert_eq!(parsed.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 2);
+    assert_eq!(parsed.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 3);
 }
 
 #[test]
 fn a_request_must_be_signed_by_its_own_p256_key() {
     let agents = authorities(noon()).agents;
-    let issue = |csr: &[u8]| agents.issue_agent("prod", "r1", csr, HOUR, noon());
+    let issue = |csr: &[u8]| agents.issue_agent(&prod(), csr, HOUR, noon());
     let good = AgentKey::generate().unwrap().csr().unwrap();
     let public_key = |cert: &[u8]| X509Certificate::from_der(cert).unwrap().1.public_key().raw.to_vec();
     let expected = public_key(&issue(&good).unwrap());
@@ -187,17 +188,21 @@ fn a_request_must_be_signed_by_its_own_p256_key() {
     let csr = rcgen::CertificateParams::default().serialize_request(&p384).unwrap();
     assert!(matches!(issue(csr.der()), Err(IdentityError::BadRequest(_))));
     assert!(matches!(issue(&vec![0; REQUEST_BYTES_MAX + 1]), Err(IdentityError::BadRequest(_))));
-    assert!(matches!(
-        agents.issue_agent("Prod", "r1", &good, HOUR, noon()),
-        Err(IdentityError::BadName { .. })
-    ));
+    for who in [
+        AgentIdentity { cluster: "Prod".into(), ..prod() },
+        AgentIdentity { replica: String::new(), ..prod() },
+        AgentIdentity { pin: "a/b".into(), ..prod() },
+    ] {
+        let issued = agents.issue_agent(&who, &good, HOUR, noon());
+        assert!(matches!(issued, Err(IdentityError::BadName { .. })), "{who:?}");
+    }
 }
 
 #[test]
 fn a_key_takes_only_its_own_certificate() {
     let agents = authorities(noon()).agents;
     let (mine, other) = (AgentKey::generate().unwrap(), AgentKey::generate().unwrap());
-    let cert = agents.issue_agent("prod", "r1", &mine.csr().unwrap(), HOUR, noon()).unwrap();
+    let cert = agents.issue_agent(&prod(), &mine.csr().unwrap(), HOUR, noon()).unwrap();
     assert!(mine.certified(vec![cert.clone()]).is_ok());
     assert!(other.certified(vec![cert]).is_err());
     assert!(mine.certified(Vec::new()).is_err());
@@ -227,7 +232,7 @@ fn two_certificates_of_one_key_have_two_serial_numbers() {
     let agents = authorities(noon()).agents;
     let csr = AgentKey::generate().unwrap().csr().unwrap();
     let serial = || {
-        let cert = agents.issue_agent("prod", "r1", &csr, HOUR, noon()).unwrap();
+        let cert = agents.issue_agent(&prod(), &csr, HOUR, noon()).unwrap();
         X509Certificate::from_der(&cert).unwrap().1.raw_serial().to_vec()
     };
     assert_ne!(serial(), serial());

@@ -1,8 +1,8 @@
 //! Links and the way to the API server: who may connect to whom.
 
 use crate::handshake::{HOST, Pair, Refused, clock, connect};
-use crate::{HOUR, authorities, certified, noon};
-use hawser_identity::{AgentIdentity, AgentKey, Authorities, SubjectName, TrustBundle, agent, tls};
+use crate::{HOUR, authorities, certified, noon, prod};
+use hawser_identity::{AgentKey, Authorities, SubjectName, TrustBundle, agent, tls};
 use jiff::{SignedDuration, Timestamp};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ProtocolVersion, ServerConfig};
@@ -19,7 +19,7 @@ fn endpoint(all: &Authorities, now: Timestamp) -> Arc<ServerConfig> {
 
 fn replica(all: &Authorities) -> Arc<CertifiedKey> {
     let key = AgentKey::generate().unwrap();
-    let cert = all.agents.issue_agent("prod", "r1", &key.csr().unwrap(), HOUR, noon()).unwrap();
+    let cert = all.agents.issue_agent(&prod(), &key.csr().unwrap(), HOUR, noon()).unwrap();
     key.certified(vec![cert]).unwrap()
 }
 
@@ -41,7 +41,7 @@ fn an_agent_is_known_by_its_certificate() {
     assert_eq!(pair.server.alpn_protocol(), Some(LINK));
     assert_eq!(pair.client.tls13_tickets_received(), 0);
     let who = agent::verify(all.agents.bundle(), pair.server.peer_certificates().unwrap(), noon());
-    assert_eq!(who, Ok(AgentIdentity { cluster: "prod".into(), replica: "r1".into() }));
+    assert_eq!(who, Ok(prod()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod links;
 mod service_account;
 mod texts;
 
-use hawser_identity::{Authorities, ClientPem};
+use hawser_identity::{AgentIdentity, Authorities, ClientPem};
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,6 +26,11 @@ pub(crate) fn noon() -> Timestamp {
 pub(crate) fn authorities(now: Timestamp) -> Authorities {
     let dir = tempfile::tempdir().unwrap();
     Authorities::load_or_create(dir.path(), now).unwrap()
+}
+
+/// A replica of the agent of cluster `prod`.
+pub(crate) fn prod() -> AgentIdentity {
+    AgentIdentity { cluster: "prod".into(), replica: "r1".into(), pin: "0a-1.1".into() }
 }
 
 pub(crate) fn chain(pem: &ClientPem) -> Vec<CertificateDer<'static>> {

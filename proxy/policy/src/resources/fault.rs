@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::kinds::Object;
+use super::walk::join;
 
 /// What is wrong, where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +26,14 @@ impl Fault {
         Self { file: file.to_owned(), line, field: String::new(), value: String::new(), expected: message }
     }
 
-    /// A second document with the kind, namespace and name of an earlier one.
-    pub(super) fn repeated(file: &str, line: u32, object: &Object) -> Self {
+    /// A second object with the kind, namespace and name of an earlier one.
+    pub(super) fn repeated(file: &str, line: u32, place: &str, object: &Object) -> Self {
         Self {
             file: file.to_owned(),
             line,
-            field: "metadata.name".to_owned(),
+            field: join(place, "metadata.name"),
             value: format!("\"{}\"", object.name()),
-            expected: format!("one {} of this name: an earlier document has it", object.kind()),
+            expected: format!("one {} of this name: an earlier one has it", object.kind()),
         }
     }
 }

@@ -294,7 +294,7 @@ impl Object {
     /// # Errors
     /// Every fault of the object.
     pub fn from_value(value: Value) -> Result<Self, Vec<Fault>> {
-        walk::read(&Node::from_json(value), "")
+        walk::read(&Node::from_json(value), "", "")
     }
 
     /// The whole Kubernetes object.
@@ -355,7 +355,8 @@ impl Object {
         &self.metadata().namespace
     }
 
-    pub(super) fn same_key(&self, other: &Self) -> bool {
-        (self.kind(), self.namespace(), self.name()) == (other.kind(), other.namespace(), other.name())
+    /// What no two objects share: kind, namespace and name.
+    pub(super) fn key(&self) -> (&'static str, String, String) {
+        (self.kind(), self.namespace().to_owned(), self.name().to_owned())
     }
 }

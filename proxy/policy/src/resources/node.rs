@@ -43,7 +43,16 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// Every document of a YAML stream that is not empty.
 pub(super) fn documents(text: &str) -> Result<Vec<Node>, Broken> {
+    // The caller bounds the text, and with it all that is counted as it stands there. Depth, and what aliases make of
+    // the text, stay bounded as they are by default.
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_anchors: usize::MAX,
+        },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
     };

@@ -1,5 +1,7 @@
 //! One walk over a document, judging it by the schema and collecting every fault.
 
+use std::collections::HashSet;
+
 use super::check::{self, Check};
 use super::fault::Fault;
 use super::kinds::Object;
@@ -10,9 +12,10 @@ use super::{API_VERSION, SYSTEM_NAMESPACE};
 /// Text of every fault about something the model has and this version has not.
 const NOT_ENFORCED: &str = "not enforced yet by this version: leave it out";
 
-/// Reads one document, or says all that is wrong with it.
-pub(super) fn read(document: &Node, file: &str) -> Result<Object, Vec<Fault>> {
-    let mut walk = Walk { file, faults: Vec::new() };
+/// Reads the object that stands at `place` of a document (empty where it is the document), or says all that is wrong
+/// with it.
+pub(super) fn read(document: &Node, place: &str, file: &str) -> Result<Object, Vec<Fault>> {
+    let mut walk = Walk::new(place, file);
     let kind = walk.top(document);
     match kind {
         Some(kind) if walk.faults.is_empty() => build(kind, document)
@@ -23,11 +26,17 @@ pub(super) fn read(document: &Node, file: &str) -> Result<Object, Vec<Fault>> {
 
 /// The faults found so far, and where they are.
 pub(super) struct Walk<'a> {
+    /// Where in its document the object begins.
+    place: &'a str,
     file: &'a str,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    pub(super) fn new(place: &'a str, file: &'a str) -> Self {
+        Self { place, file, faults: Vec::new() }
+    }
+
     /// This value is wrong.
     pub(super) fn fault(&mut self, node: &Node, path: &str, expected: &str) {
         let fault = self.made(node.line, path, node.shown(), expected.to_owned());
@@ -41,7 +50,7 @@ impl Walk<'_> {
     }
 
     fn made(&self, line: u32, path: &str, value: String, expected: String) -> Fault {
-        Fault { file: self.file.to_owned(), line, field: path.to_owned(), value, expected }
+        Fault { file: self.file.to_owned(), line, field: join(self.place, path), value, expected }
     }
 
     fn top(&mut self, document: &Node) -> Option<&'static Kind> {
@@ -218,16 +227,17 @@ impl Walk<'_> {
         self.repeats(entries, path);
     }
 
-    fn unknown(&mut self, entry: &Entry, path: &str, known: &str) {
+    pub(super) fn unknown(&mut self, entry: &Entry, path: &str, known: &str) {
         let path = join(path, &entry.key);
         let fault =
             self.made(entry.line, &path, entry.node.shown(), format!("no such field; there are {known}"));
         self.faults.push(fault);
     }
 
-    fn repeats(&mut self, entries: &[Entry], path: &str) {
-        for (at, entry) in entries.iter().enumerate() {
-            if entries.iter().take(at).any(|earlier| earlier.key == entry.key) {
+    pub(super) fn repeats(&mut self, entries: &[Entry], path: &str) {
+        let mut keys = HashSet::new();
+        for entry in entries {
+            if !keys.insert(&entry.key) {
                 let path = join(path, &entry.key);
                 let fault = self.made(entry.line, &path, entry.node.shown(), "the key once only".to_owned());
                 self.faults.push(fault);
@@ -249,6 +259,10 @@ fn build(kind: &Kind, document: &Node) -> serde_json::Result<Object> {
     (kind.build)(value)
 }
 
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+/// The path of `name` below `path`; either may be empty.
+pub(super) fn join(path: &str, name: &str) -> String {
+    match (path, name) {
+        ("", only) | (only, "") => only.to_owned(),
+        (path, name) => format!("{path}.{name}"),
+    }
 }

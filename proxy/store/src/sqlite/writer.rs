@@ -23,13 +23,13 @@ use crate::metrics::{self, Metrics};
 use crate::object::Object;
 use crate::watch::{Event, Kinds};
 
-/// A write and where its answer goes.
-type Asked = (Write, Answer<Object>);
+/// Writes that are made together or not at all, and where their answer goes.
+type Asked = (Vec<Write>, Answer<Vec<Object>>);
 
 /// What can be told to the thread.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Write { write: Write, answer: Answer<Object> },
+    Write { writes: Vec<Write>, answer: Answer<Vec<Object>> },
     Watch { kinds: Kinds, from: u64, answer: Answer<Subscription> },
     Compact { before: u64, answer: Answer<()> },
 }
@@ -105,8 +105,8 @@ impl Writer {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
-                Command::Write { write, answer } => {
-                    let (batch, other) = gather((write, answer), queue);
+                Command::Write { writes, answer } => {
+                    let (batch, other) = gather((writes, answer), queue);
                     self.commit(batch);
                     next = other;
                 }
@@ -117,10 +117,10 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Asked>) {
-        let (writes, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let (groups, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let outcome = match &self.broken {
             Some(broken) => Err(broken.clone()),
-            None => transact(&mut self.connection, &mut self.feed, &writes, self.options.clock.wall())
+            None => transact(&mut self.connection, &mut self.feed, &groups, self.options.clock.wall())
                 .map_err(|error| self.failed(error)),
         };
         match outcome {
@@ -135,7 +135,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, writes = writes.len(), "commit failed");
+                tracing::warn!(%error, writes = groups.iter().map(Vec::len).sum::<usize>(), "commit failed");
                 for answer in answers {
                     reply(answer, Err(error.clone()));
                 }
@@ -246,10 +246,14 @@ impl Writer {
 
 /// The writes that wait behind `first`, and the command of another sort that ends them.
 fn gather(first: Asked, queue: &Receiver<Command>) -> (Vec<Asked>, Option<Command>) {
+    let mut writes_count = first.0.len();
     let mut batch = vec![first];
-    while batch.len() < BATCH_MAX {
+    while writes_count < BATCH_MAX {
         match queue.try_recv() {
-            Ok(Command::Write { write, answer }) => batch.push((write, answer)),
+            Ok(Command::Write { writes, answer }) => {
+                writes_count += writes.len();
+                batch.push((writes, answer));
+            }
             Ok(other @ (Command::Watch { .. } | Command::Compact { .. })) => return (batch, Some(other)),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
         }
@@ -259,47 +263,70 @@ fn gather(first: Asked, queue: &Receiver<Command>) -> (Vec<Asked>, Option<Comman
 
 /// What a committed batch came to, in its order.
 struct Done {
-    results: Vec<Result<Object, StoreError>>,
+    results: Vec<Result<Vec<Object>, StoreError>>,
     events: Vec<Event>,
 }
 
-/// Makes all writes in one transaction. An error means that none was made.
+/// Makes all groups of writes in one transaction. An error means that none was made.
 fn transact(
     connection: &mut Connection,
     feed: &mut Feed,
-    writes: &[Write],
+    groups: &[Vec<Write>],
     now: Timestamp,
 ) -> rusqlite::Result<Done> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut ledger = rows::ledger(&transaction)?;
     // With the lock held: what other processes committed before goes to the watches before.
     feed.catch_up(&transaction, ledger)?;
-    let mut done = Done { results: Vec::with_capacity(writes.len()), events: Vec::new() };
-    for write in writes {
-        let current = match rows::current(&transaction, write.key()) {
-            Err(error) if error.sqlite_error_code().is_none() => {
-                done.results.push(Err(failure(error))); // this one object is damaged
-                continue;
-            }
-            current => current?,
-        };
-        done.results.push(match judge(write, current, ledger.revision + 1, now) {
-            Ok(Verdict::Change { event, text }) => {
-                rows::append(&transaction, &event, now.as_millisecond(), &text)?;
-                ledger.revision = event.revision;
-                let object = Object::clone(&event.object);
-                done.events.push(event);
-                Ok(object)
-            }
-            Ok(Verdict::Unchanged(object)) => Ok(object),
-            Err(error) => Err(error),
-        });
+    let mut done = Done { results: Vec::with_capacity(groups.len()), events: Vec::new() };
+    for group in groups {
+        let savepoint = transaction.savepoint()?;
+        let before = done.events.len();
+        let made = make(&savepoint, group, ledger.revision, now, &mut done.events)?;
+        if made.is_ok() {
+            savepoint.commit()?;
+            ledger.revision = done.events.last().map_or(ledger.revision, |event| event.revision);
+        } else {
+            // Dropped, the savepoint is rolled back.
+            drop(savepoint);
+            done.events.truncate(before);
+        }
+        done.results.push(made);
     }
     if !done.events.is_empty() {
         rows::set_ledger(&transaction, ledger)?;
     }
     transaction.commit()?;
     Ok(done)
+}
+
+/// Makes one group of writes after `revision`, until one of them is refused; `events` gets the changes.
+fn make(
+    savepoint: &Connection,
+    group: &[Write],
+    mut revision: u64,
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) -> rusqlite::Result<Result<Vec<Object>, StoreError>> {
+    let mut objects = Vec::with_capacity(group.len());
+    for write in group {
+        let current = match rows::current(savepoint, write.key()) {
+            // This one object is damaged.
+            Err(error) if error.sqlite_error_code().is_none() => return Ok(Err(failure(error))),
+            current => current?,
+        };
+        match judge(write, current, revision + 1, now) {
+            Ok(Verdict::Change { event, text }) => {
+                rows::append(savepoint, &event, now.as_millisecond(), &text)?;
+                revision = event.revision;
+                objects.push(Object::clone(&event.object));
+                events.push(event);
+            }
+            Ok(Verdict::Unchanged(object)) => objects.push(object),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(objects))
 }
 
 /// Makes `before` the oldest revision that can be asked for, if it is later than the one that is, and was reached.
@@ -327,7 +354,7 @@ fn sweep_window(connection: &mut Connection) -> rusqlite::Result<bool> {
     Ok(to < ledger.compacted)
 }
 
-/// Writes in one transaction.
+/// Writes in one transaction; one group of writes may be larger.
 const BATCH_MAX: usize = 256;
 
 /// How often to look for changes of other processes while somebody watches.

@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use hawser_kube::clock::{Clock, SystemClock};
-use hawser_store::{Key, ListOptions, OBJECT_BYTES_MAX, Store, StoreError};
+use hawser_store::{Change, EventKind, Key, ListOptions, OBJECT_BYTES_MAX, Options, Store, StoreError};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Folder, group, until, user, user_key};
+use crate::support::{Folder, group, next, until, user, user_key};
 
 /// Any thread may hold a handle, and wait on a watch.
 const _: () = {
@@ -216,8 +216,50 @@ async fn the_files_are_their_owners_only() {
 async fn a_folder_that_is_not_there_is_an_error_that_names_it() {
     let folder = Folder::new();
     let path = folder.file().join("deeper").join("store.db");
-    match Store::open(&path, hawser_store::Options::default()) {
+    match Store::open(&path, Options::default()) {
         Err(StoreError::Io { what }) => assert!(what.contains("deeper"), "{what}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn changes_that_belong_together_are_made_all_or_none() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut watch = store.watch(&[], 0).await.unwrap();
+    let delete = |name: &str| Change::Delete { key: user_key(name), expected: None };
+    let refused = store.transact(vec![
+        Change::Create(user("a", "1")),
+        Change::Update(user("a", "2")),
+        delete("absent"),
+        Change::Create(user("b", "1")),
+    ]);
+    // What is undone lies between what is kept.
+    let (first, refused, last) =
+        tokio::join!(store.create(user("x", "")), refused, store.create(user("y", "")));
+    assert_eq!(refused.unwrap_err(), StoreError::NotFound { key: user_key("absent") });
+    assert_eq!((first.unwrap().revision, last.unwrap().revision), (1, 2));
+    let made = vec![Change::Create(user("a", "1")), Change::Apply(user("a", "1")), delete("x")];
+    let made: Vec<u64> = store.transact(made).await.unwrap().iter().map(|it| it.revision).collect();
+    assert_eq!(made, [3, 3, 4], "applying the same again is no change");
+    for (kind, name, revision) in [
+        (EventKind::Added, "x", 1),
+        (EventKind::Added, "y", 2),
+        (EventKind::Added, "a", 3),
+        (EventKind::Deleted, "x", 4),
+    ] {
+        let event = next(&mut watch).await.unwrap();
+        assert_eq!((event.kind, &event.object.key, event.revision), (kind, &user_key(name), revision));
+    }
+    assert_eq!(store.revision().await.unwrap(), 4);
+    assert_eq!(store.transact(Vec::new()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_transaction_may_be_larger_than_a_queue() {
+    const MANY: u64 = 5000;
+    let folder = Folder::new();
+    let store = folder.open_with(Options { queue_max: 1, ..Options::default() });
+    let many = (0..MANY).map(|number| Change::Create(user(&format!("u{number}"), ""))).collect();
+    assert_eq!(store.transact(many).await.unwrap().last().unwrap().revision, MANY);
 }

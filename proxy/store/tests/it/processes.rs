@@ -1,17 +1,17 @@
 //! Processes that die and processes that share: an answered write survives `kill -9`, two processes write to one file,
 //! and a watch sees what the other one wrote.
 //!
-//! The other process is this test binary again, told by its arguments to run one of the ignored tests below.
+//! The other process is `tests/bin/writer.rs`.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use hawser_kube::clock::{Clock, SystemClock};
-use hawser_store::{Event, EventKind, ListOptions, Options, Store, StoreError};
+use hawser_store::{Event, EventKind, ListOptions, Options, Store};
 use tokio::task::JoinSet;
 
 use crate::support::{Folder, PATIENCE, next, until, user, user_key};
@@ -24,7 +24,7 @@ async fn kill_9_loses_no_acknowledged_write() {
     let (mut verified, mut acknowledged) = (0, 0);
     let mut state = HashMap::new();
     for _ in 0..KILLS {
-        let mut process = Process::start("processes::child_writes_without_end", &folder.file());
+        let mut process = Process::start("without-end", &folder.file());
         let mut acks = vec![process.line()];
         let until_kill = Duration::from_micros(u64::from(uuid::Uuid::new_v4().as_fields().0 % 80_000));
         std::thread::sleep(until_kill);
@@ -72,38 +72,12 @@ async fn history(store: &Store, from: u64) -> HashMap<u64, Event> {
 }
 
 #[tokio::test]
-#[ignore = "run by kill_9_loses_no_acknowledged_write in a process of its own"]
-async fn child_writes_without_end() {
-    let Some(file) = told_file() else { return };
-    let store = Store::open(&file, Options::default()).unwrap();
-    let mut writers = JoinSet::new();
-    for _ in 0..8 {
-        writers.spawn(write_without_end(store.clone()));
-    }
-    writers.join_all().await;
-}
-
-async fn write_without_end(store: Store) {
-    loop {
-        let name = uuid::Uuid::new_v4().to_string();
-        let created = store.create(user(&name, "1")).await.unwrap();
-        say(&format!("ADDED {name} {}", created.revision));
-        let updated = store.update(user(&name, "2")).await.unwrap();
-        say(&format!("MODIFIED {name} {}", updated.revision));
-        if updated.revision % 3 == 0 {
-            let deleted = store.delete(&user_key(&name), None).await.unwrap();
-            say(&format!("DELETED {name} {}", deleted.revision));
-        }
-    }
-}
-
-#[tokio::test]
 async fn two_processes_write_at_once_and_watches_see_one_order() {
     const EACH: u64 = 300;
     let folder = Folder::new();
     let store = folder.open_with(Options { watch_queue_max: 10_000, ..Options::default() });
     let mut watch = store.watch(&["User"], 0).await.unwrap();
-    let mut process = Process::start("processes::child_writes_when_told", &folder.file());
+    let mut process = Process::start("when-told", &folder.file());
     process.tell(&format!("burst {EACH}"));
     let mut writers = JoinSet::new();
     for writer in 0..10 {
@@ -132,7 +106,7 @@ async fn a_process_that_writes_without_pause_does_not_starve_another() {
     const WRITES: usize = 50;
     let folder = Folder::new();
     let store = folder.open();
-    let mut process = Process::start("processes::child_writes_without_end", &folder.file());
+    let mut process = Process::start("without-end", &folder.file());
     process.line();
     let mut waits = Vec::new();
     for i in 0..WRITES {
@@ -151,7 +125,7 @@ async fn a_watch_sees_a_foreign_write_soon() {
     const WRITES: usize = 40;
     let folder = Folder::new();
     let store = folder.open();
-    let mut process = Process::start("processes::child_writes_when_told", &folder.file());
+    let mut process = Process::start("when-told", &folder.file());
     let mut watch = store.watch(&["User"], 0).await.unwrap();
     let mut delays = Vec::new();
     for i in 0..WRITES {
@@ -168,39 +142,14 @@ async fn a_watch_sees_a_foreign_write_soon() {
     assert!(delays[WRITES - 1] < Duration::from_secs(2));
 }
 
-#[tokio::test]
-#[ignore = "run by other tests in a process of its own"]
-async fn child_writes_when_told() {
-    let Some(file) = told_file() else { return };
-    let store = Store::open(&file, Options::default()).unwrap();
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        match line.split_once(' ') {
-            Some(("write", name)) => {
-                let stored = store.create(user(name, "")).await.unwrap();
-                say(&format!("ADDED {name} {}", stored.revision));
-            }
-            Some(("burst", count)) => {
-                for i in 0..count.parse().unwrap() {
-                    store.create(user(&format!("theirs-{i}"), "")).await.unwrap();
-                }
-                say("done");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 /// The disk fails under the log (here: the file may not grow): the write is not acknowledged, no other is tried, reads
 /// go on, and a restart finds every acknowledged write.
 #[tokio::test]
 async fn after_a_failed_write_nothing_is_written_until_a_restart() {
     let folder = Folder::new();
     let mut shell = Command::new("bash");
-    shell
-        .args(["-c", "trap '' XFSZ; ulimit -f 512; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap());
-    let process = Process::run(shell, "processes::child_writes_until_the_disk_fails", &folder.file());
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 512; exec \"$0\" \"$@\"", WRITER]);
+    let process = Process::run(shell, "until-the-disk-fails", &folder.file());
     let lines: Vec<String> = process.lines.iter().collect();
     let (last, acks) = lines.split_last().unwrap();
     assert_eq!(last, "refused and read");
@@ -213,26 +162,7 @@ async fn after_a_failed_write_nothing_is_written_until_a_restart() {
     assert!(store.create(user("after", "")).await.is_ok());
 }
 
-#[tokio::test]
-#[ignore = "run by after_a_failed_write_nothing_is_written_until_a_restart in a process of its own"]
-async fn child_writes_until_the_disk_fails() {
-    let Some(file) = told_file() else { return };
-    let store = Store::open(&file, Options::default()).unwrap();
-    let fill = "x".repeat(4096);
-    for i in 0.. {
-        match store.create(user(&format!("u{i}"), &fill)).await {
-            Ok(stored) => say(&format!("ADDED u{i} {}", stored.revision)),
-            Err(StoreError::Io { .. }) => break,
-            Err(other) => panic!("{other}"),
-        }
-    }
-    assert!(matches!(store.create(user("small", "")).await, Err(StoreError::Io { .. })));
-    assert!(matches!(store.compact(1).await, Err(StoreError::Io { .. })));
-    assert!(store.get(&user_key("u0")).await.is_ok());
-    say("refused and read");
-}
-
-/// This test binary, running one ignored test.
+/// A process that writes.
 struct Process {
     child: Child,
     /// What it said.
@@ -240,27 +170,20 @@ struct Process {
 }
 
 impl Process {
-    fn start(test: &str, file: &Path) -> Self {
-        Self::run(Command::new(std::env::current_exe().unwrap()), test, file)
+    fn start(way: &str, file: &Path) -> Self {
+        Self::run(Command::new(WRITER), way, file)
     }
 
-    fn run(mut command: Command, test: &str, file: &Path) -> Self {
-        let mut child = command
-            .args(["--exact", test, "--ignored", "--nocapture", "--quiet"])
-            .env(FILE, file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn run(mut command: Command, way: &str, file: &Path) -> Self {
+        let mut child =
+            command.arg(file).arg(way).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             let mut line = String::new();
             // A line that was cut off is no acknowledgement.
             while reader.read_line(&mut line).is_ok() && line.ends_with('\n') {
-                if let Some(said) = line.trim_end().strip_prefix(SAID)
-                    && sender.send(said.to_owned()).is_err()
-                {
+                if sender.send(line.trim_end().to_owned()).is_err() {
                     return;
                 }
                 line.clear();
@@ -291,18 +214,5 @@ impl Drop for Process {
     }
 }
 
-fn told_file() -> Option<PathBuf> {
-    std::env::var_os(FILE).map(PathBuf::from)
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{SAID}{line}").unwrap();
-    out.flush().unwrap();
-}
-
-/// Tells the other process which store is meant.
-const FILE: &str = "HAWSER_STORE_TEST_FILE";
-
-/// Begins each line the other process says, among those of the test harness; a newline ends what the harness began.
-const SAID: &str = "said: ";
+/// The program of the other process.
+const WRITER: &str = env!("CARGO_BIN_EXE_hawser-store-test-writer");
