@@ -130,28 +130,33 @@ impl ApiServer {
         until("the API server is ready", Duration::from_secs(90), || {
             run(&mut up().kubectl(Way::Direct, &ready)).code == 0
         });
-        assert_eq!(spoken(), if speaks == Speaks::Http1 { "1.1" } else { "2" });
+        assert_eq!(spoken(API_SERVER), if speaks == Speaks::Http1 { "1.1" } else { "2" });
+        // An API server takes itself out of its Service as it ends; kube-proxy has to learn that it is there again.
+        until("the Service leads to the API server", Duration::from_secs(120), || {
+            spoken(SERVICE) == spoken(API_SERVER)
+        });
         until("two agents are connected", Duration::from_secs(60), || whole_agents() == 2);
     }
 }
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        if Self::pid().is_none() || spoken() != "2" {
+        if Self::pid().is_none() || spoken(API_SERVER) != "2" {
             self.restart(Speaks::Http2);
         }
     }
 }
 
-/// The version of HTTP that the API server chooses where both are offered.
-fn spoken() -> String {
+/// The version of HTTP that is chosen at `address` where both are offered.
+fn spoken(address: &str) -> String {
     let mut curl = Command::new("nsenter");
-    curl.arg(format!("--net=/run/netns/{}", up().cluster().netns)).args([
-        "curl",
-        "-sk",
-        "--http2",
-        "-o",
-        "/dev/null",
-    ]);
-    run(curl.args(["-w", "%{http_version}", "https://127.0.0.1:6443/readyz"])).stdout
+    curl.arg(format!("--net=/run/netns/{}", up().cluster().netns))
+        .args(["curl", "-sk", "--http2", "-m", "3"]);
+    curl.args(["-o", "/dev/null", "-w", "%{http_version}"]);
+    run(curl.arg(format!("https://{address}/readyz"))).stdout
 }
+
+/// The first cluster's API server, inside its namespace.
+const API_SERVER: &str = "127.0.0.1:6443";
+/// Where its agents find it.
+const SERVICE: &str = "10.96.0.1:443";

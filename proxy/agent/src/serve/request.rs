@@ -151,7 +151,7 @@ async fn attempt(
     };
     answered.set(true);
     if response.status() == StatusCode::UNAUTHORIZED {
-        match body.beside(Box::pin(token_refused(agent, request, token))).await {
+        match body.beside(token_refused(agent, request, token)).await {
             None => return Attempt::Done,
             Some(true) => {
                 response.body_mut().retire();

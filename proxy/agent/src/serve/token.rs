@@ -16,7 +16,7 @@ use crate::{apiserver::accepts, connect::Agent};
 pub(super) async fn token_refused(agent: &Rc<Agent>, request: &RequestV1, token: HeaderValue) -> bool {
     let attributes = RequestAttributes::parse(&request.method, &request.target);
     let proxied = attributes.is_ok_and(|request| request.is_proxy());
-    if proxied && accepts(&agent.server, token).await.unwrap_or(true) {
+    if proxied && Box::pin(accepts(&agent.server, token)).await.unwrap_or(true) {
         return false;
     }
     agent.metrics.token_refusals.inc();
@@ -26,4 +26,4 @@ pub(super) async fn token_refused(agent: &Rc<Agent>, request: &RequestV1, token:
 
 /// For the client, where a fresh token does not help either.
 pub(super) const TOKEN_REFUSED: &str = "the API server refuses the agent's own credentials (its ServiceAccount token), \
-     not yours; see the logs of deployment hawser-agent in the cluster";
+     not yours; `hawser status` on the edge says more";
