@@ -9,18 +9,12 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Curl, Ran, Sandbox, Watch, Way, ok, ok_with, run, until, up, whole_agents};
+use hawser_tests::{Curl, Ran, Sandbox, Watch, Way, kill_agent, ok, ok_with, run, until, up, whole_agents};
 
 /// The agents' pods.
 fn agents() -> Vec<String> {
     let names = ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
     names.lines().map(str::to_owned).collect()
-}
-
-/// SIGKILL for an agent, at once.
-fn kill(agent: &str) {
-    let args = ["-n", "hawser-system", "delete", agent, "--grace-period=0", "--force", "--wait=false"];
-    let _killed = run(&mut up().kubectl(Way::Direct, &args));
 }
 
 /// Two agents serve again.
@@ -64,7 +58,7 @@ fn a_killed_agent() {
             (acknowledged, unsure)
         });
         thread::sleep(Duration::from_secs(2));
-        kill(&agents()[0]);
+        kill_agent(&agents()[0]);
         thread::sleep(Duration::from_secs(12));
         done.store(true, Ordering::Relaxed);
         (reader.join().unwrap(), writer.join().unwrap())
@@ -114,13 +108,13 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
         });
         // Whichever of the two carries a watch is killed.
         for agent in agents() {
-            kill(&agent);
+            kill_agent(&agent);
             whole_again();
         }
         done.store(true, Ordering::Relaxed);
     });
     for watch in watches {
-        let ran = watch.ended(Duration::from_secs(10));
+        let ran = watch.ended(Duration::from_secs(20));
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
         assert!(ran.stdout.contains("MODIFIED") && ran.stdout.ends_with('\n'), "{ran:?}");
         assert!(!ran.stdout.contains("ERROR"), "{ran:?}");
@@ -159,7 +153,7 @@ fn a_session_cut_with_its_agent_is_no_success() {
         let _read = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "begun\n");
         for agent in agents() {
-            kill(&agent);
+            kill_agent(&agent);
         }
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command, thread, time::Duration};
 
-use hawser_tests::{Ran, Way, ok, program, run, until, up};
+use hawser_tests::{Ran, Way, kill_agent, ok, program, run, until, up};
 use serde_json::Value;
 
 /// Both at the same time, then what disturbs others.
@@ -115,8 +115,7 @@ fn waits_on_when_an_agent_is_killed(helm: &Helm) {
         let agents =
             ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
         let agent = agents.lines().next().unwrap();
-        let kill = ["-n", "hawser-system", "delete", agent, "--grace-period=0", "--force", "--wait=false"];
-        let _killed = ok(&mut up().kubectl(Way::Direct, &kill));
+        kill_agent(agent);
         let installed = install.join().unwrap();
         assert_eq!(installed.code, 0, "{installed:?}");
     });

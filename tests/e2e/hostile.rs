@@ -230,3 +230,16 @@ fn the_agent_itself_holds_next_to_nothing() {
     assert_eq!(can(&["impersonate", "groups/system:masters"]), "no");
     assert_eq!(can(&["impersonate", "users/hawser:alice"]), "yes");
 }
+
+#[test]
+fn long_targets_of_strangers_harm_nobody() {
+    // Over HTTP/2 a target may hold any UTF-8, so that a cut at a byte can fall into a character.
+    let curl = Curl::new();
+    let stranger = ["--http2", "-k", "-o", "/dev/null", "-w", "%{http_code}"];
+    for shift in ["", "x"] {
+        let url = format!("{}/{shift}{}", curl.server(), "é".repeat(3000));
+        let ran = run(Command::new("curl").args(["-sS"]).args(stranger).arg(url));
+        assert_eq!(ran.stdout, "401", "{ran:?}");
+    }
+    assert_eq!(curl.code("/version", &[]), "200");
+}

@@ -238,6 +238,23 @@ pub fn sized(plain: usize, full: usize) -> usize {
     if tier.is_ok_and(|tier| tier == "full") { full } else { plain }
 }
 
+/// SIGKILL for the agent in this pod (`pod/NAME`), which has no moment to say goodbye. Another pod takes its place: a
+/// container that fails again and again is started later and later.
+pub fn kill_agent(pod: &str) {
+    let replica = format!("HAWSER_REPLICA={}\0", pod.trim_start_matches("pod/"));
+    let ids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_it = |id: &String| {
+        let of = |file: &str| std::fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
+        of("cmdline").starts_with(b"/hawser\0agent\0")
+            && of("environ").windows(replica.len()).any(|part| part == replica.as_bytes())
+    };
+    let id = ids.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of {pod}"));
+    let _killed = ok(Command::new("kill").args(["-KILL", &id]));
+    let gone = ["-n", "hawser-system", "delete", pod, "--grace-period=0", "--force", "--wait=false"];
+    let _gone = run(&mut up().kubectl(Way::Direct, &gone));
+}
+
 /// How many agents of the first cluster serve on both of their links.
 #[must_use]
 pub fn whole_agents() -> usize {

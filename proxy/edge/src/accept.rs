@@ -35,7 +35,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
 
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let config = worker.shared.config.current();
-    let Some(slot) = Slot::take(&worker.shared, &config.limits, peer.ip().to_canonical()) else {
+    let Some(slot) = Slot::take(&worker.shared, &config.limits, source(peer.ip())) else {
         worker.shared.metrics.refused_connections.inc();
         tracing::debug!(%peer, "connection refused: too many");
         return;
@@ -48,6 +48,14 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
         tls::serve(worker, config, stream, peer).await;
         drop(slot);
     });
+}
+
+/// Whom a connection is counted for: an IPv6 client has a whole /64 to call from.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// A connection's place in the budgets.
@@ -90,3 +98,20 @@ impl Drop for Slot {
 
 /// After a failed accept, so that a full descriptor table does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_ipv4_addresses_and_ipv6_networks() {
+        for (address, counted_for) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(source(address.parse().unwrap()), counted_for.parse::<IpAddr>().unwrap(), "{address}");
+        }
+    }
+}

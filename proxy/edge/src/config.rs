@@ -151,7 +151,7 @@ impl Limits {
             Limit::count("connectionsMax", *connections_max, 1..=1 << 24)
                 .at("Open client connections in all", CLOSED_BEFORE_TLS),
             Limit::count("connectionsPerSourceMax", *connections_per_source_max, 1..=1 << 24)
-                .at("Open client connections of one source address", CLOSED_BEFORE_TLS),
+                .at("Open client connections of one source address (IPv6: of one /64)", CLOSED_BEFORE_TLS),
             Limit::time("handshakeTimeout", *handshake_timeout, 100..=60_000).at(
                 "For the TLS handshake, and again for the HTTP/2 preface",
                 "closed; failed TLS handshakes are counted in `hawser_edge_failed_handshakes_total`",

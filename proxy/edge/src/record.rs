@@ -266,7 +266,8 @@ impl Drop for Record {
             Some(slot) => slot.record(event),
             None if self.authenticated => self.write(event),
             None => {
-                event.request_uri.truncate(STRANGER_URI_BYTES_MAX);
+                // HTTP/2 lets any UTF-8 through to here.
+                event.request_uri.truncate(event.request_uri.floor_char_boundary(STRANGER_URI_BYTES_MAX));
                 self.conn.worker.shared.audit.record_stranger(event);
             }
         }
@@ -277,6 +278,5 @@ impl Drop for Record {
 const FAILURE_BYTES_MAX: usize = 16 * 1024;
 /// Key in `user.extra`, as the API server writes it.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
-/// How much of the target is kept of requests by people who could not sign in. (Targets are ASCII: any cut is a
-/// character's end.)
+/// How much of the target is kept of requests by people who could not sign in.
 const STRANGER_URI_BYTES_MAX: usize = 2048;

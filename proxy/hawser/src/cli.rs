@@ -17,7 +17,7 @@ use crate::{agent, agent_image, config, import, kubeconfig, objects, output, ser
 ///   hawser up --advertise edge.example.com
 ///   hawser import prod-eu | kubectl apply -f -
 ///   hawser apply -f policies.yaml
-///   hawser kubeconfig alice@example.com --group developers > alice.kubeconfig
+///   hawser kubeconfig alice@example.com --group developers --output alice.kubeconfig
 ///   hawser status
 #[derive(Parser)]
 #[command(
@@ -53,7 +53,7 @@ enum Command {
     /// its agents' links end at once, join tokens for its name alone are void, and any cluster may take the name
     Delete(Delete),
     /// Check a file without changing anything
-    Check(File),
+    Check(Check),
     /// Show clusters and their connections; exit code 3 when one is not connected
     Status(Status),
     /// Show the version
@@ -201,6 +201,19 @@ pub(crate) struct File {
     pub(crate) filename: PathBuf,
     #[command(flatten)]
     pub(crate) data: Data,
+    /// How to print
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: Format,
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// YAML file as for `apply`; `-` for standard input
+    #[arg(value_name = "FILE", required_unless_present = "filename")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as `apply` takes it
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    pub(crate) filename: Option<PathBuf>,
     /// How to print
     #[arg(long, short, value_enum, default_value = "text")]
     pub(crate) output: Format,

@@ -1,7 +1,9 @@
 //! The edge's folder, shared by `hawser up` and the commands beside it.
 
 use std::{
+    io::Write as _,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -87,7 +89,7 @@ impl DataDir {
 
     pub(crate) fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {
         let path = self.0.join(SETTINGS_FILE);
-        std::fs::write(&path, serde_json::to_vec_pretty(settings)?)
+        write_private(&path, &serde_json::to_string_pretty(settings)?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
@@ -131,6 +133,27 @@ fn outgoing_address() -> IpAddr {
             Ok(socket.local_addr()?.ip())
         })
         .unwrap_or_else(|_no_network| IpAddr::from([127, 0, 0, 1]))
+}
+
+/// Readable by its owner only, and there whole or not at all.
+pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+    let new: PathBuf = path.with_file_name(hidden);
+    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(
+        |mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&new, path)
+        },
+    );
+    if written.is_err() {
+        // It may not even have been made.
+        drop(std::fs::remove_file(&new));
+    }
+    written
 }
 
 const STORE_FILE: &str = "store.db";

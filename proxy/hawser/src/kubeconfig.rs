@@ -3,12 +3,7 @@
 //! It carries an identity and no authority: the Credential it names is looked up at every request, and what the person
 //! may do is what policies say at that moment. The secret exists in the printed text only.
 
-use std::{
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hawser_identity::{Authorities, OpaqueToken, token};
@@ -24,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     cli::Kubeconfig as Options,
-    data::{DataDir, Settings},
+    data::{DataDir, Settings, write_private},
     objects::{self, Kind},
     output,
 };
@@ -264,27 +259,6 @@ fn random_id() -> String {
     let mut id = uuid::Uuid::new_v4().simple().to_string();
     id.truncate(ID_CHARS);
     format!("c-{id}")
-}
-
-/// Readable by its owner only, and there whole or not at all.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.new", random_id()));
-    let new: PathBuf = path.with_file_name(hidden);
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(
-        |mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, path)
-        },
-    );
-    if written.is_err() {
-        // It may not even have been made.
-        drop(std::fs::remove_file(&new));
-    }
-    written
 }
 
 /// How often something is tried again that others got in the way of.

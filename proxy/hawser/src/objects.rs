@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Delete, File, Format, Get},
+    cli::{Check, Delete, File, Format, Get},
     data::DataDir,
     output,
 };
@@ -108,8 +108,9 @@ pub(crate) async fn delete(options: Delete) -> anyhow::Result<()> {
 }
 
 /// `hawser check`.
-pub(crate) fn check(options: &File) -> anyhow::Result<()> {
-    let judged = read(&options.filename)?;
+pub(crate) fn check(options: &Check) -> anyhow::Result<()> {
+    let file = options.file.as_ref().or(options.filename.as_ref()).context("which FILE?")?;
+    let judged = read(file)?;
     if options.output == Format::Json {
         output::line(serde_json::to_string_pretty(&verdict(&judged))?);
     }

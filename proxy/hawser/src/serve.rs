@@ -91,13 +91,16 @@ async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<
     let (reload, renew) = Reload::new(options, config, file, data, Arc::clone(&shared), link);
     let tables = tokio::task::spawn_local(tables.follow(from, renew));
     let reload = tokio::task::spawn_local(reload.follow(hangup));
-    tokio::select! {
-        () = terminated() => {}
+    let outcome = tokio::select! {
+        () = terminated() => Ok(()),
         ended = tables => match ended {
-            Ok(Err(error)) => tracing::error!(%error, "the policy tables can no longer be kept current"),
-            Ok(Ok(())) | Err(_) => tracing::error!("the keeper of the policy tables ended"),
+            Ok(Err(error)) => Err(error.context("the policy tables can no longer be kept current")),
+            Ok(Ok(())) | Err(_) => Err(anyhow::anyhow!("the keeper of the policy tables ended")),
         },
-        _reason = drained.cancelled() => {}
+        _reason = drained.cancelled() => Err(anyhow::anyhow!("a worker cannot serve; the log says why")),
+    };
+    if let Err(error) = &outcome {
+        tracing::error!(error = format!("{error:#}"), "the edge ends");
     }
     reload.abort();
     tracing::info!(timeout = ?shared.config.current().drain_timeout, "draining");
@@ -106,7 +109,7 @@ async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<
     health.abort();
     shared.audit.close();
     tracing::info!("edge down");
-    Ok(())
+    outcome
 }
 
 /// The workers share the address by `SO_REUSEPORT`, with which another edge would silently take half of the connections.

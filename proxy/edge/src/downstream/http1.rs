@@ -295,16 +295,19 @@ impl Body<'_> {
         std::future::pending().await
     }
 
-    /// Reads what is left of a body that nobody wanted, within a bound. False when the connection must close instead.
+    /// Reads what is left of a body that nobody wanted, within bounds. False when the connection must close instead.
     async fn drain(&mut self) -> bool {
-        let mut left = DRAIN_BYTES_MAX;
-        loop {
-            match self.chunk().await {
-                Ok(None) => return true,
-                Ok(Some(bytes)) if bytes.len() <= left => left -= bytes.len(),
-                Ok(Some(_)) | Err(_) => return false,
+        let rest = async {
+            let mut left = DRAIN_BYTES_MAX;
+            loop {
+                match self.chunk().await {
+                    Ok(None) => return true,
+                    Ok(Some(bytes)) if bytes.len() <= left => left -= bytes.len(),
+                    Ok(Some(_)) | Err(_) => return false,
+                }
             }
-        }
+        };
+        timeout(DRAIN_WAIT, rest).await.unwrap_or(false)
     }
 
     /// The raw stream after a 101.
@@ -466,6 +469,8 @@ const RAW_READ_BYTES: usize = 32 * 1024;
 const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// How much of an unwanted body is read to keep the connection.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
+/// How long a client may go on with a body after its answer.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// How long the end of a connection may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// The same once the edge drains.

@@ -37,7 +37,8 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
         tokio::task::spawn_local(async move {
             let remote = incoming.remote_addr;
             let outcome = if incoming.alpn == ALPN_ENROLL {
-                enrol(&worker, incoming).await
+                // From its first to its last step: whoever stalls one has no place for long.
+                timeout(ENROLMENT_WAIT, enrol(&worker, incoming)).await.unwrap_or(Err(Refused::Silent))
             } else {
                 link(&worker, incoming, place).await
             };
@@ -58,7 +59,7 @@ enum Refused {
     Link(#[from] hawser_tunnel::LinkError),
     #[error("the agent's certificate: {0}")]
     Certificate(#[from] hawser_identity::AuthError),
-    #[error("no first message in time")]
+    #[error("the agent did not do its part in time")]
     Silent,
     #[error("{0}")]
     Hello(&'static str),
@@ -69,21 +70,14 @@ enum Refused {
 }
 
 async fn enrol(worker: &Worker, incoming: Incoming) -> Result<(), Refused> {
-    let question = async {
-        let mut stream = incoming.connection.accept().await?;
-        let enroll = stream.recv.recv_enroll().await?;
-        Ok::<_, Refused>((stream, enroll))
-    };
-    let (mut stream, enroll) =
-        timeout(FIRST_MESSAGE_WAIT, question).await.map_err(|_elapsed| Refused::Silent)??;
+    let mut stream = incoming.connection.accept().await?;
+    let enroll = stream.recv.recv_enroll().await?;
     let lifetime = worker.shared.config.current().agent_certificate;
     let answer = worker.shared.enrolment.enrol(enroll, lifetime).await;
     stream.send.send_enrollment(&answer).await?;
     stream.send.finish();
     // The answer must have arrived before the connection goes.
-    if timeout(FIRST_MESSAGE_WAIT, stream.send.stopped()).await.is_err() {
-        tracing::debug!("an agent did not take its enrolment");
-    }
+    stream.send.stopped().await;
     Ok(())
 }
 
@@ -195,5 +189,7 @@ impl Drop for InService<'_> {
 
 /// Connections of a worker that have not shown yet whose they are; more are closed at once.
 const STRANGERS_MAX: usize = 256;
+/// How long an enrolment may take, the store's part of it too.
+const ENROLMENT_WAIT: Duration = Duration::from_secs(20);
 /// How long a new connection may be silent.
 const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use hawser_policy::resources::ClusterSpec;
 use hawser_store::Options as StoreOptions;
