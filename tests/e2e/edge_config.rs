@@ -380,6 +380,24 @@ fn a_bad_configuration_is_told_before_anything_starts() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
 }
 
+#[test]
+fn every_room_is_in_the_metrics() {
+    let edge = Edge::start("limits: {routeWait: 0s}");
+    assert_eq!(Client::connect(&edge, "http/1.1").unwrap().signed_in(&edge).0, 503);
+    until("an audit event is counted", Duration::from_secs(10), || {
+        edge.metrics().lines().any(|line| line == "hawser_audit_written_total 1")
+    });
+    let metrics = edge.metrics();
+    for line in [
+        "hawser_audit_dropped_total 0",
+        "hawser_store_queue_full_total 0",
+        "hawser_store_watches_lagged_total 0",
+        "hawser_handover_ring_full_total 0",
+    ] {
+        assert!(metrics.lines().any(|counted| counted == line), "{line} in {metrics}");
+    }
+}
+
 /// Takes requests and never answers them, so that what waits for an answer can be seen to end.
 fn silent_agent(edge: &Edge) -> Agent {
     Agent::connect(edge, "silent", &[Class::General], hold)

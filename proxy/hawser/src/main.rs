@@ -8,6 +8,7 @@ mod agent;
 mod agent_image;
 mod cli;
 mod config;
+mod counters;
 mod data;
 mod health;
 mod import;

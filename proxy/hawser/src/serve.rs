@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     cli::{OnAuditFull, Up},
     config::EdgeConfig,
+    counters::Counters,
     data::{DataDir, Settings},
     health, logging, output,
     reload::{Reload, Watched},
@@ -64,6 +65,11 @@ async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<
     let mut registry = Registry::default();
     let (changes, policy_changes) = watch::channel(0);
     let (shared, link) = shared(&config, &data, &settings, store.clone(), &mut registry, policy_changes)?;
+    registry.register_collector(Box::new(Counters {
+        audit: shared.audit.clone(),
+        store: store.clone(),
+        handover: shared.handover.clone(),
+    }));
     let shared = Arc::new(shared);
     let mut tables = Tables::new(
         store.clone(),

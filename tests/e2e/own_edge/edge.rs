@@ -88,9 +88,14 @@ impl Edge {
     pub(crate) fn counts(&self, line: &str) {
         let line = format!("hawser_edge_{line}");
         until(&format!("{line:?} in the metrics"), Duration::from_secs(10), || {
-            let url = format!("http://127.0.0.1:{}/metrics", self.health);
-            run(Command::new("curl").args(["-s", &url])).stdout.lines().any(|counted| counted == line)
+            self.metrics().lines().any(|counted| counted == line)
         });
+    }
+
+    /// All its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.health);
+        run(Command::new("curl").args(["-s", &url])).stdout
     }
 
     /// Its keys.
