@@ -115,7 +115,7 @@ impl Words {
 }
 
 fn cluster_entry(cluster: &Cluster, words: &mut Words) -> ClusterEntry {
-    let ClusterSpec { display_name, context_name, user_prefix, passthrough_groups, paused } = &cluster.spec;
+    let ClusterSpec { display_name, context_name, user_prefix, paused } = &cluster.spec;
     let name = words.word(&cluster.metadata.name);
     let mut or_name = |text: &Option<String>| words.word(text.as_deref().unwrap_or(&cluster.metadata.name));
     let (display, context) = (or_name(display_name), or_name(context_name));
@@ -125,7 +125,6 @@ fn cluster_entry(cluster: &Cluster, words: &mut Words) -> ClusterEntry {
         display,
         context,
         user_prefix: words.word(user_prefix.as_deref().unwrap_or(USER_PREFIX_DEFAULT)),
-        passthrough: words.sorted(passthrough_groups).into(),
         paused: *paused,
         labels: labels.iter().map(|(key, value)| (words.word(key), words.word(value))).collect(),
     }

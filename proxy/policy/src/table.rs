@@ -52,8 +52,6 @@ pub struct ClusterEntry {
     pub context: Arc<str>,
     /// Put before user names; may be empty.
     pub user_prefix: Arc<str>,
-    /// Groups of identity providers that may reach it, sorted.
-    pub passthrough: Arc<[Arc<str>]>,
     /// Nothing is let through.
     pub paused: bool,
     /// Labels, sorted by key.

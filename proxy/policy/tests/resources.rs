@@ -28,7 +28,7 @@ fn every_kind_is_read() {
 apiVersion: access.hawser.dev/v1
 kind: Cluster
 metadata: {name: eu-1, labels: {env: prod, example.com/tier: ""}, annotations: {note: "a b"}}
-spec: {displayName: Europe 1, contextName: eu, userPrefix: "corp:", passthroughGroups: [devs], paused: true}
+spec: {displayName: Europe 1, contextName: eu, userPrefix: "corp:", paused: true}
 ---
 apiVersion: access.hawser.dev/v1
 kind: Cluster
@@ -290,9 +290,9 @@ fn types_are_judged_and_never_guessed() {
         &["f.yaml:5: spec.displayName: 12: a text (quote it where YAML would read something else)"],
     );
     check_spec(
-        "Cluster",
-        "  passthroughGroups: devs",
-        &["f.yaml:5: spec.passthroughGroups: \"devs\": a list of texts"],
+        "Credential",
+        "  user: a\n  clusters: devs",
+        &["f.yaml:6: spec.clusters: \"devs\": a list of texts"],
     );
     check_spec("Group", "  members: {user: a}", &["f.yaml:5: spec.members: a map: a list of maps"]);
     check_spec("Group", "  members: [a]", &["f.yaml:5: spec.members[0]: \"a\": a map"]);
@@ -350,8 +350,9 @@ fn a_rule_is_about_resources_or_about_urls() {
 /// Fields of the model that this version must not take silently.
 #[test]
 fn what_is_not_enforced_is_refused() {
-    let fields: [(&str, &[&str]); 4] = [
+    let fields: [(&str, &[&str]); 5] = [
         ("Group", &["claims"]),
+        ("Cluster", &["passthroughGroups"]),
         ("User", &["suspended", "local"]),
         ("Credential", &["bot"]),
         ("AccessPolicy", &["conditions", "channels", "activation", "mode"]),
@@ -454,9 +455,6 @@ fn values_are_judged_by_their_field() {
         ("Cluster", "userPrefix", "corp", false),
         ("Cluster", "userPrefix", "\"system:\"", false),
         ("Cluster", "userPrefix", "\"system:serviceaccount:\"", false),
-        ("Cluster", "passthroughGroups", "[\"devs\"]", true),
-        ("Cluster", "passthroughGroups", "[\"system:masters\"]", false),
-        ("Cluster", "passthroughGroups", "[\"hawser:admin\"]", false),
         ("Cluster", "contextName", "two words", false),
         ("User", "email", "alice@example.com", true),
         ("User", "email", "alice", false),

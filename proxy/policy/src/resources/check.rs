@@ -23,8 +23,6 @@ const SHA256_HEX_BYTES: usize = 64;
 const RESERVED_CLUSTERS: [&str; 2] = ["hawser", "hawser-api"];
 /// Names below this are Kubernetes' own; asserting one could make a user the control plane.
 const KUBERNETES_PREFIX: &str = "system:";
-/// Groups that the import binds; a provider must not be able to hand them out.
-const HAWSER_PREFIX: &str = "hawser:";
 
 /// Verbs that a request on a resource can have.
 pub(super) const RESOURCE_VERBS: [&str; 9] =
@@ -59,13 +57,6 @@ pub(super) fn user_name(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn group(text: &str) -> Result<(), String> {
-    identity(text)
-}
-
-pub(super) fn provider_group(text: &str) -> Result<(), String> {
-    if text.starts_with(HAWSER_PREFIX) {
-        return Err("a group outside `hawser:`: those come from policies only".to_owned());
-    }
     identity(text)
 }
 

@@ -83,9 +83,6 @@ pub struct ClusterSpec {
     /// Put before every user name in this cluster; `hawser:` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_prefix: Option<String>,
-    /// Groups of an identity provider that may reach this cluster.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub passthrough_groups: Vec<String>,
     /// Nothing is let through while true.
     pub paused: bool,
 }

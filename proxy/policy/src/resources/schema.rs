@@ -150,7 +150,7 @@ const CLUSTER: Shape = Shape {
         field("displayName", Form::Text(check::free_text), "Name shown to people."),
         field("contextName", Form::Text(check::context_name), "Context in downloaded kubeconfigs."),
         field("userPrefix", Form::Text(check::user_prefix), "Put before user names; `hawser:` where absent."),
-        field("passthroughGroups", Form::Texts(check::provider_group), "Provider groups let through."),
+        later("passthroughGroups"),
         field("paused", Form::Flag, "Nothing is let through while true."),
     ],
     whole: None,
