@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use hawser_edge::{Enrolment, Keys, Refusals, ensure_cluster};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_policy::resources::{Cluster, ClusterSpec, Object};
+use hawser_store::Key;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -24,8 +25,13 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
     let image = ImageName::parse(&options.image).context("--image")?;
     let data = DataDir::existing(&options.data.data_dir)?;
     let (store, settings) = (data.store()?, data.settings()?);
+    let mut spec = ClusterSpec::default();
     if !options.reusable {
         ensure_cluster(&store, &options.cluster).await?;
+        let stored = store.get(&Key::new("Cluster", "", &options.cluster)).await?;
+        if let Ok(Object::Cluster(cluster)) = Object::from_value(stored.value) {
+            spec = cluster.spec;
+        }
     }
     let enrolment = Enrolment {
         store,
@@ -42,6 +48,7 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
         image: &image,
         // No cluster has this name, so an agent that nobody named says so, before it asks for anything.
         cluster: if pattern { "" } else { &options.cluster },
+        user_prefix: spec.user_prefix(),
         cluster_admin: options.grant.is_some(),
     };
     output::raw(&manifest.render()?);
@@ -56,6 +63,7 @@ struct Manifest<'a> {
     token: &'a str,
     image: &'a ImageName,
     cluster: &'a str,
+    user_prefix: &'a str,
     cluster_admin: bool,
 }
 
@@ -65,7 +73,7 @@ impl Manifest<'_> {
         let groups: Vec<String> = grants().map(|grant| format!("\"{}\"", grant.group)).collect();
         let bindings: String = grants().map(Grant::binding).collect();
         let image = self.image.to_string();
-        for value in [self.token, &image, self.cluster] {
+        for value in [self.token, &image, self.cluster, self.user_prefix] {
             anyhow::ensure!(is_plain(value), "{value:?} cannot stand in the manifest");
         }
         Ok(TEMPLATE
@@ -73,6 +81,7 @@ impl Manifest<'_> {
             .replace("{image}", &image)
             .replace("{pull_policy}", self.image.pull_policy())
             .replace("{cluster}", self.cluster)
+            .replace("{user_prefix}", self.user_prefix)
             .replace("{groups}", &groups.join(", "))
             .replace("{bindings}", &bindings))
     }
@@ -176,7 +185,13 @@ mod tests {
 
     fn rendered(cluster_admin: bool, image: &str) -> Vec<Value> {
         let image = ImageName::parse(image).unwrap();
-        let manifest = Manifest { token: "hwj1.abc-_9", image: &image, cluster: "prod-eu", cluster_admin };
+        let manifest = Manifest {
+            token: "hwj1.abc-_9",
+            image: &image,
+            cluster: "prod-eu",
+            user_prefix: "corp:",
+            cluster_admin,
+        };
         serde_saphyr::from_multiple(&manifest.render().unwrap()).unwrap()
     }
 
@@ -259,14 +274,26 @@ mod tests {
     fn nothing_breaks_out_of_its_place() {
         let image = ImageName::parse("a/b:1").unwrap();
         for bad in ["x\"", "x\ny", "x y", "{image}", "x\\", "é"] {
-            let token = Manifest { token: bad, image: &image, cluster: "a", cluster_admin: false };
-            let cluster = Manifest { token: "t", image: &image, cluster: bad, cluster_admin: false };
+            let token =
+                Manifest { token: bad, image: &image, cluster: "a", user_prefix: "", cluster_admin: false };
+            let cluster =
+                Manifest { token: "t", image: &image, cluster: bad, user_prefix: "", cluster_admin: false };
             assert!(token.render().is_err() && cluster.render().is_err(), "{bad:?}");
         }
-        let manifest = Manifest { token: "t", image: &image, cluster: "a", cluster_admin: false };
-        for placeholder in ["{token}", "{image}", "{pull_policy}", "{cluster}", "{groups}", "{bindings}"] {
+        let manifest =
+            Manifest { token: "t", image: &image, cluster: "a", user_prefix: "", cluster_admin: false };
+        for placeholder in
+            ["{token}", "{image}", "{pull_policy}", "{cluster}", "{user_prefix}", "{groups}", "{bindings}"]
+        {
             assert!(TEMPLATE.contains(placeholder) && !manifest.render().unwrap().contains(placeholder));
         }
+    }
+
+    #[test]
+    fn the_agent_is_told_its_users_prefix() {
+        let documents = rendered(false, "registry.example.com/hawser:1");
+        let text = serde_json::to_string(&documents).unwrap();
+        assert!(text.contains(r#"{"name":"HAWSER_USER_PREFIX","value":"corp:"}"#), "{text}");
     }
 
     #[test]

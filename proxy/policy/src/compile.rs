@@ -18,9 +18,6 @@ use crate::table::{ClusterEntry, CredentialEntry, Table};
 use policies::Policies;
 use subjects::Subjects;
 
-/// Prefix of user names where a cluster sets none.
-const USER_PREFIX_DEFAULT: &str = "hawser:";
-
 /// Compiles the whole fleet's resources. `generation` numbers the table for logs and permits.
 ///
 /// Of two objects with one kind, namespace and name the later one counts. Users are known by being named, so
@@ -115,7 +112,7 @@ impl Words {
 }
 
 fn cluster_entry(cluster: &Cluster, words: &mut Words) -> ClusterEntry {
-    let ClusterSpec { display_name, context_name, user_prefix, paused } = &cluster.spec;
+    let ClusterSpec { display_name, context_name, user_prefix: _, paused } = &cluster.spec;
     let name = words.word(&cluster.metadata.name);
     let mut or_name = |text: &Option<String>| words.word(text.as_deref().unwrap_or(&cluster.metadata.name));
     let (display, context) = (or_name(display_name), or_name(context_name));
@@ -124,7 +121,7 @@ fn cluster_entry(cluster: &Cluster, words: &mut Words) -> ClusterEntry {
         name,
         display,
         context,
-        user_prefix: words.word(user_prefix.as_deref().unwrap_or(USER_PREFIX_DEFAULT)),
+        user_prefix: words.word(cluster.spec.user_prefix()),
         paused: *paused,
         labels: labels.iter().map(|(key, value)| (words.word(key), words.word(value))).collect(),
     }

@@ -87,6 +87,14 @@ pub struct ClusterSpec {
     pub paused: bool,
 }
 
+impl ClusterSpec {
+    /// What the names of its users begin with.
+    #[must_use]
+    pub fn user_prefix(&self) -> &str {
+        self.user_prefix.as_deref().unwrap_or("hawser:")
+    }
+}
+
 /// Spec of a [`User`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
