@@ -4,7 +4,10 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -17,6 +20,13 @@ fn agents() -> Vec<String> {
     names.lines().map(str::to_owned).collect()
 }
 
+/// Tests that kill agents run one after the other: with none left, nothing works.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    // A test that failed has left agents that come back, as after any other.
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Two agents serve again.
 fn whole_again() {
     until("two agents are connected", Duration::from_secs(90), || whole_agents() >= 2 && agents().len() == 2);
@@ -24,6 +34,7 @@ fn whole_again() {
 
 #[test]
 fn a_killed_agent() {
+    let _alone = alone();
     whole_again();
     let sandbox = Sandbox::new("killed-agent");
     let watched = sandbox
@@ -83,6 +94,7 @@ fn a_killed_agent() {
 
 #[test]
 fn a_watch_whose_agent_is_killed_ends_between_two_events() {
+    let _alone = alone();
     whole_again();
     let sandbox = Sandbox::new("watched-agent");
     let curl = Curl::new();
@@ -123,6 +135,7 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
 
 #[test]
 fn a_goaway_of_the_api_server_is_nobodys_business() {
+    let _alone = alone();
     // The test cluster's API server ends the connection after one request in a hundred.
     let sandbox = Sandbox::new("goaway");
     let curl = Curl::new();
@@ -140,6 +153,7 @@ fn a_goaway_of_the_api_server_is_nobodys_business() {
 
 #[test]
 fn a_session_cut_with_its_agent_is_no_success() {
+    let _alone = alone();
     whole_again();
     let sandbox = Sandbox::new("cut-session");
     for spdy in [false, true] {
