@@ -4,15 +4,13 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 use hawser_tests::{Curl, Ran, Sandbox, Watch, Way, kill_agent, ok, ok_with, run, until, up, whole_agents};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The agents' pods.
 fn agents() -> Vec<String> {
@@ -23,8 +21,7 @@ fn agents() -> Vec<String> {
 /// Tests that kill agents run one after the other: with none left, nothing works.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    // A test that failed has left agents that come back, as after any other.
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    ONE.lock()
 }
 
 /// Two agents serve again.
