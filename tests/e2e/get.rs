@@ -196,7 +196,7 @@ fn media_types_are_between_client_and_api_server() {
     for accept in [
         "application/yaml",
         "application/vnd.kubernetes.protobuf",
-        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
     ] {
         let answer = same_answer(map, &["-H", &format!("Accept: {accept}")]);
         assert_eq!(answer.code, "200");

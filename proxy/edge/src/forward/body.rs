@@ -70,7 +70,11 @@ async fn attempts(
                 Attempt::Done => return Ok(()),
                 Attempt::NotTaken(status) => (delivery.on_refused(), status),
                 Attempt::Lost(why) => {
-                    (delivery.on_loss(exchange.attrs().is_safe()), maybe_delivered(exchange, &why))
+                    let safe = exchange.attrs().is_safe();
+                    (
+                        delivery.on_loss(safe),
+                        if safe { unread(exchange, &why) } else { maybe_delivered(exchange, &why) },
+                    )
                 }
             };
         match verdict {
@@ -80,6 +84,12 @@ async fn attempts(
             }
         };
     }
+}
+
+/// Reading twice harms nobody: clients try again by themselves.
+fn unread(exchange: &Exchange, why: &str) -> Status {
+    let text = format!("cluster {}: {why} before the answer came; try again", exchange.cluster());
+    Status::service_unavailable(text, Some(1))
 }
 
 /// No `Retry-After`: client-go would send the request again, and it may have been carried out.
