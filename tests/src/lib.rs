@@ -284,7 +284,7 @@ impl Sandbox {
         let sandbox = Self { namespace };
         let _made = ok_with(&mut up.kubectl(Way::Direct, &["apply", "-f", "-"]), &sandbox.pod("p"));
         let namespace = sandbox.namespace.as_str();
-        until("default service account", Duration::from_secs(30), || {
+        until("default service account", Duration::from_secs(120), || {
             run(&mut up.kubectl(Way::Direct, &["-n", namespace, "get", "serviceaccount", "default"])).code
                 == 0
         });

@@ -55,3 +55,9 @@ eventually() {
 first() {
   head -n "$1" < <(shift && exec "$@")
 }
+
+# What a diff says, without places and times, which depend on when it was asked; it must find something.
+differs() {
+  "$@" | grep '^[-+]' | grep -v -e '^---' -e '^+++' -e ' time: '
+  [ "${PIPESTATUS[0]}" -eq 1 ]
+}
