@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Curl, Sandbox, Way, ok, run, sized, until, up};
+use hawser_tests::{Curl, Sandbox, Way, agent_processes, links_of_agents, ok, run, sized, until, up};
 
 #[test]
 fn execs_at_the_same_time() {
@@ -105,32 +105,17 @@ fn links_grow_with_what_runs_on_them() {
     let path = "/api/v1/namespaces/default/replicationcontrollers?watch=true&timeoutSeconds=20&labelSelector=n%3D[1-400]";
     let codes = thread::scope(|scope| {
         let watches = scope.spawn(|| Curl::new().codes(path, &["--http2", "--parallel-max", "300"]));
-        until("an agent has another link", Duration::from_secs(15), || most_links() >= 3);
+        until("an agent has another link", Duration::from_secs(15), || {
+            links_of_agents().into_iter().max() >= Some(3)
+        });
         watches.join().unwrap()
     });
     assert_eq!(codes, vec!["200"; 400]);
 }
 
-/// Of one replica of the first cluster's agent.
-fn most_links() -> u64 {
-    let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-    let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
-    let replicas = clusters
-        .iter()
-        .filter(|cluster| cluster["name"] == up().cluster().name.as_str())
-        .flat_map(|cluster| cluster["replicas"].as_array().cloned().unwrap_or_default());
-    replicas.filter_map(|replica| replica["links"].as_u64()).max().unwrap_or_default()
-}
-
 /// The edge and every agent.
 fn programs() -> Vec<u32> {
-    let ids =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let is_agent = |id: &u32| {
-        fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.starts_with(b"/hawser\0agent\0"))
-    };
-    let agents: Vec<u32> = ids.filter(is_agent).collect();
+    let agents = agent_processes();
     assert!(agents.len() >= 2, "two agents of the cluster run on this machine");
     [vec![up().edge_pid()], agents].concat()
 }

@@ -242,28 +242,43 @@ pub fn sized(plain: usize, full: usize) -> usize {
 /// container that fails again and again is started later and later.
 pub fn kill_agent(pod: &str) {
     let replica = format!("HAWSER_REPLICA={}\0", pod.trim_start_matches("pod/"));
-    let ids =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let is_it = |id: &String| {
-        let of = |file: &str| std::fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
-        of("cmdline").starts_with(b"/hawser\0agent\0")
-            && of("environ").windows(replica.len()).any(|part| part == replica.as_bytes())
+    let is_it = |id: &u32| {
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.windows(replica.len()).any(|part| part == replica.as_bytes())
     };
-    let id = ids.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of {pod}"));
-    let _killed = ok(Command::new("kill").args(["-KILL", &id]));
+    let id = agent_processes().into_iter().find(is_it).unwrap_or_else(|| panic!("no process of {pod}"));
+    let _killed = ok(Command::new("kill").args(["-KILL", &id.to_string()]));
     let gone = ["-n", "hawser-system", "delete", pod, "--grace-period=0", "--force", "--wait=false"];
     let _gone = run(&mut up().kubectl(Way::Direct, &gone));
+}
+
+/// Every agent that runs on this machine.
+#[must_use]
+pub fn agent_processes() -> Vec<u32> {
+    let ids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_agent = |id: &u32| {
+        std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.starts_with(b"/hawser\0agent\0"))
+    };
+    ids.filter(is_agent).collect()
 }
 
 /// How many agents of the first cluster serve on both of their links.
 #[must_use]
 pub fn whole_agents() -> usize {
+    links_of_agents().into_iter().filter(|links| *links >= 2).count()
+}
+
+/// How many links each agent of the first cluster has.
+#[must_use]
+pub fn links_of_agents() -> Vec<u64> {
     let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
     let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
     let first = clusters.iter().find(|cluster| cluster["name"] == up().cluster().name.as_str());
     let replicas = first.and_then(|cluster| cluster["replicas"].as_array()).cloned().unwrap_or_default();
-    replicas.iter().filter(|replica| replica["links"].as_u64() >= Some(2)).count()
+    replicas.iter().filter_map(|replica| replica["links"].as_u64()).collect()
 }
 
 /// A namespace of the test's own with a running pod `p`, removed when dropped.

@@ -169,3 +169,6 @@ impl Responder<'_> {
         }
     }
 }
+
+/// How long a client may go on with a body after its answer.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::ClientError;
+use super::{ClientError, DRAIN_WAIT};
 use crate::{conn::Conn, request, respond};
 
 /// Serves a connection until it ends, is drained or turns into an upgraded stream that ends.
@@ -469,8 +469,6 @@ const RAW_READ_BYTES: usize = 32 * 1024;
 const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// How much of an unwanted body is read to keep the connection.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
-/// How long a client may go on with a body after its answer.
-const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// How long the end of a connection may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// The same once the edge drains.

@@ -8,7 +8,7 @@ use hawser_tunnel::wire::BodyV1;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::ClientError;
+use super::{ClientError, DRAIN_WAIT};
 use crate::{conn::Conn, request};
 
 /// Serves a connection until the client closes it, it idles out, or a drain has seen its last stream off.
@@ -237,8 +237,6 @@ const WINDOW_UNAUTHENTICATED: u32 = 64 * 1024;
 const WINDOW_AUTHENTICATED: u32 = 256 * 1024;
 /// How long a client may take to close a connection without streams after a GOAWAY.
 const GOAWAY_WAIT: Duration = Duration::from_secs(5);
-/// How long a client may go on with a body after its answer.
-const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// Settings cannot be sent while earlier ones are not acknowledged: so long until the next attempt.
 const SETTINGS_WAIT: Duration = Duration::from_millis(50);
 /// What one connection may hold of our answers before `data` waits.
