@@ -115,6 +115,9 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
                 let _changed = ok(&mut sandbox.kubectl(Way::Direct, &args));
             }
         });
+        for watch in &mut watches {
+            watch.sees("MODIFIED", Duration::from_secs(60));
+        }
         // Whichever of the two carries a watch is killed.
         for agent in agents() {
             kill_agent(&agent);

@@ -21,7 +21,7 @@ fn same(args: &[&str]) {
 fn reading() {
     same(&["get", "nodes", "-o", "name"]);
     same(&["get", "namespaces", "kube-system", "-o", "json"]);
-    same(&["get", "pods", "-A", "-o", "name", "--sort-by=.metadata.name"]);
+    same(&["get", "configmaps", "-n", "kube-system", "-o", "name", "--sort-by=.metadata.name"]);
     same(&["get", "clusterroles", "--chunk-size=5", "-o", "name"]);
     same(&["get", "--raw", "/version"]);
     same(&["get", "--raw", "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"]);
@@ -207,15 +207,15 @@ fn media_types_are_between_client_and_api_server() {
 
 #[test]
 fn what_is_gone_is_told_as_answer_and_as_event() {
-    // As old as anything in the cluster, and forgotten.
+    // As old as anything in the cluster, and forgotten. Events, because no cache of the API server remembers them.
     let mut compact = Command::new("nsenter");
     compact.arg(format!("--net=/run/netns/{}", up().cluster().netns)).args(["curl", "-s", "-d"]);
     let _or_already = ok(compact.args(["{\"revision\":\"50\"}", "http://127.0.0.1:2379/v3/kv/compaction"]));
-    let maps = "/api/v1/namespaces/kube-system/configmaps?resourceVersion=1";
-    let answer = same_answer(&format!("{maps}&resourceVersionMatch=Exact"), &[]);
+    let events = "/api/v1/namespaces/kube-system/events?resourceVersion=1";
+    let answer = same_answer(&format!("{events}&resourceVersionMatch=Exact"), &[]);
     assert_eq!(answer.code, "410");
     assert!(String::from_utf8_lossy(&answer.body).contains("\"reason\": \"Expired\""), "{answer:?}");
-    let answer = same_answer(&format!("{maps}&watch=true"), &[]);
+    let answer = same_answer(&format!("{events}&watch=true"), &[]);
     assert_eq!(answer.code, "200");
     let event: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((&event["type"], &event["object"]["code"]), (&"ERROR".into(), &410.into()), "{event}");

@@ -2,7 +2,9 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
     time::Duration,
 };
 
@@ -11,8 +13,8 @@ use crate::{Ran, until};
 /// A running one that has printed its first line; killed when dropped.
 pub struct Watch {
     child: Child,
-    out: BufReader<ChildStdout>,
-    first: String,
+    lines: Receiver<String>,
+    seen: String,
 }
 
 impl Watch {
@@ -22,13 +24,33 @@ impl Watch {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        let _read = out.read_line(&mut first).unwrap();
-        assert!(!first.is_empty(), "{command:?} watches nothing");
-        Self { child, out, first }
+        let (said, lines) = channel();
+        // Read at once, so that a full pipe never holds a client back.
+        thread::spawn(move || {
+            let mut line = String::new();
+            while out.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                // Nobody listens once the watch is dropped.
+                let _dropped = said.send(std::mem::take(&mut line));
+            }
+        });
+        let mut watch = Self { child, lines, seen: String::new() };
+        watch.sees("", Duration::from_secs(60));
+        watch
     }
 
-    /// Waits for its end; what it printed must fit into a pipe.
+    /// Waits for a line that contains `text`.
+    pub fn sees(&mut self, text: &str, within: Duration) {
+        loop {
+            let line = self.lines.recv_timeout(within);
+            let line = line.unwrap_or_else(|_| panic!("the watch has not seen {text:?}, but: {}", self.seen));
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for its end.
     #[must_use]
     pub fn ended(mut self, within: Duration) -> Ran {
         let mut status = None;
@@ -36,8 +58,9 @@ impl Watch {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        let (mut stdout, mut stderr) = (std::mem::take(&mut self.first), String::new());
-        let _read = self.out.read_to_string(&mut stdout).unwrap();
+        let mut stdout = std::mem::take(&mut self.seen);
+        stdout.extend(self.lines.iter());
+        let mut stderr = String::new();
         let _read = self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         Ran { stdout, stderr, code: status.and_then(|status| status.code()).unwrap_or(-1) }
     }
