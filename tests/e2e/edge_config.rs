@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
@@ -123,6 +124,26 @@ fn one_source_cannot_take_all_connections() {
     edge.reload();
     assert_eq!(from_elsewhere().code, 35, "all places are taken");
     edge.counts("refused_connections_total 2");
+}
+
+#[test]
+fn the_health_listener_takes_64_at_once() {
+    let edge = Edge::start("");
+    let connect = || {
+        let mut connection = TcpStream::connect(("127.0.0.1", edge.health)).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        connection.write_all(b"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n").unwrap();
+        connection
+    };
+    let answers = |mut connection: TcpStream| {
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).is_ok().then_some((connection, answer))
+    };
+    let mut held: Vec<_> = (0..64).map(|_| answers(connect()).unwrap()).collect();
+    assert!(answers(connect()).is_none(), "one more is closed");
+    assert!(held.iter().all(|(_, answer)| answer == b"HTTP/1.1 200"));
+    held.pop();
+    until("there is room again", Duration::from_secs(5), || answers(connect()).is_some());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hawser_kube::source::SourcePlace;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
@@ -35,7 +36,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
 
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let config = worker.shared.config.current();
-    let Some(slot) = Slot::take(&worker.shared, &config.limits, source(peer.ip())) else {
+    let Some(slot) = Slot::take(&worker.shared, &config.limits, peer.ip()) else {
         worker.shared.metrics.refused_connections.inc();
         tracing::debug!(%peer, "connection refused: too many");
         return;
@@ -50,68 +51,27 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     });
 }
 
-/// Whom a connection is counted for: an IPv6 client has a whole /64 to call from.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// A connection's place in the budgets.
 struct Slot {
     shared: Arc<Shared>,
-    source: IpAddr,
+    _of_source: SourcePlace,
 }
 
 impl Slot {
-    fn take(shared: &Arc<Shared>, limits: &Limits, source: IpAddr) -> Option<Self> {
-        let mut sources = shared.sources.0.lock();
-        let all: i64 = shared.metrics.connections.get();
-        let of_source = sources.entry(source).or_insert(0);
-        if *of_source >= limits.connections_per_source_max
-            || usize::try_from(all).is_ok_and(|all| all >= limits.connections_max)
-        {
-            if *of_source == 0 {
-                sources.remove(&source);
-            }
-            return None;
-        }
-        *of_source += 1;
-        shared.metrics.connections.inc();
-        Some(Self { shared: Arc::clone(shared), source })
+    fn take(shared: &Arc<Shared>, limits: &Limits, address: IpAddr) -> Option<Self> {
+        let of_source = shared.sources.enter(address, limits.connections_per_source_max)?;
+        let before = shared.metrics.connections.inc();
+        let slot = Self { shared: Arc::clone(shared), _of_source: of_source };
+        let full = usize::try_from(before).is_ok_and(|before| before >= limits.connections_max);
+        (!full).then_some(slot)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.shared.metrics.connections.dec();
-        let mut sources = self.shared.sources.0.lock();
-        if let Some(of_source) = sources.get_mut(&self.source) {
-            *of_source -= 1;
-            if *of_source == 0 {
-                sources.remove(&self.source);
-            }
-        }
     }
 }
 
 /// After a failed accept, so that a full descriptor table does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_ipv4_addresses_and_ipv6_networks() {
-        for (address, counted_for) in [
-            ("192.0.2.7", "192.0.2.7"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-            ("2001:db8:1:3::1", "2001:db8:1:3::"),
-        ] {
-            assert_eq!(source(address.parse().unwrap()), counted_for.parse::<IpAddr>().unwrap(), "{address}");
-        }
-    }
-}

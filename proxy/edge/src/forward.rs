@@ -44,8 +44,7 @@ fn not_connected(exchange: &Exchange, retry_after_seconds: Option<u32>) -> EdgeE
     let cluster = exchange.cluster();
     let seen = exchange.conn.worker.shared.last_seen.sentence(cluster);
     let text = format!(
-        "cluster {cluster}: no agent is connected to this edge ({seen}); see `hawser status` on the edge, or the logs of \
-         deployment hawser-agent in the cluster"
+        "cluster {cluster}: no agent is connected to this edge ({seen}); see `hawser status` on the edge, or {AGENT_LOGS}"
     );
     Status::service_unavailable(text, retry_after_seconds).into()
 }
@@ -101,7 +100,6 @@ async fn final_reply(
 
 /// What an agent answered, in the types of HTTP. A response that no API server gives is the agent's fault: 502.
 fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusCode, HeaderMap), Status> {
-    let malformed = |what: &str| Status::bad_gateway(format!("the agent sent a malformed response: {what}"));
     let status = StatusCode::from_u16(status).map_err(|_number| malformed("status"))?;
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
@@ -117,15 +115,24 @@ fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusC
 /// where they are the backend's own (CVE-2022-3172).
 fn judge(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
     if status.is_informational() {
-        return Err(Status::bad_gateway(format!("the agent answered {status}, which is no answer")));
+        return Err(Status::bad_gateway(format!(
+            "the agent answered {status}, which is no answer: see {AGENT_LOGS}"
+        )));
     }
     if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs().is_proxy() {
         return Err(Status::bad_gateway(
-            "the cluster answered with a redirect, which is not followed nor passed on",
+            "the cluster answered with a redirect, which is not followed nor passed on: an API server gives none for its own \
+             resources, see what stands in front of it",
         ));
     }
     Ok(())
 }
+
+fn malformed(what: &str) -> Status {
+    Status::bad_gateway(format!("the agent sent a malformed response ({what}): see {AGENT_LOGS}"))
+}
+
+const AGENT_LOGS: &str = "the logs of deployment hawser-agent in the cluster";
 
 /// An answer the agent asks the edge to give in its place.
 fn agent_status(code: u16, message: String) -> Status {

@@ -34,4 +34,4 @@ pub use hosts::{Host, HostTable, Hosts};
 pub use keys::Keys;
 pub use metrics::Metrics;
 pub use stalled::Stalled;
-pub use worker::{Shared, Sources, run};
+pub use worker::{Shared, run};

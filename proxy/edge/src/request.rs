@@ -59,9 +59,8 @@ async fn try_serve(
         .authorize(&subject, &conn.host.cluster, &attrs, conn.worker.shared.clock.wall())
         .inspect_err(|denial| record.denied(&denial.reason))
         .map_err(|denial| Status::forbidden(&attrs, &subject.user, &denial.reason))?;
-    let slot = conn.worker.shared.audit.admit().map_err(|_full| {
-        Status::service_unavailable("the audit log is full; nothing is let through unrecorded", None)
-    })?;
+    let slot =
+        conn.worker.shared.audit.admit().map_err(|_full| Status::service_unavailable(AUDIT_FULL, None))?;
     record.permit(&permit, slot);
     drop(table);
     headers::sanitize_request(&mut request.headers, attrs.is_proxy())?;
@@ -75,15 +74,19 @@ async fn try_serve(
     }
 }
 
+const AUDIT_FULL: &str = "the audit log is full, and nothing is let through unrecorded: try again, or see \
+                          the edge's log for why it is not written";
+
 /// `Host` must not name another cluster than SNI (or the address dialled): no domain fronting.
 fn same_host(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     match &request.authority {
         Some(authority) if conn.worker.shared.hosts.agree(&conn.host, authority) => Ok(()),
         Some(authority) => Err(Status::misdirected(format!(
-            "this connection is to cluster {}, which is not known as {authority}",
+            "this connection is to cluster {}, which is not known as {authority}: use a kubeconfig of `hawser kubeconfig`, \
+             whose `server` and `tls-server-name` go together",
             conn.host.cluster
         ))),
-        None => Err(Status::bad_request("the request names no host")),
+        None => Err(Status::bad_request("the request names no host: send a Host header")),
     }
 }
 
@@ -95,7 +98,7 @@ fn expressible(conn: &Conn, request: &Request<'_>) -> Result<(), Status> {
     let fields_max = conn.config.limits.headers_max;
     if request.headers.len() > fields_max {
         return Err(Status::header_fields_too_large(format!(
-            "{} header fields, at most {fields_max} are taken",
+            "{} header fields, at most {fields_max} are taken (limits.headersMax of this edge)",
             request.headers.len()
         )));
     }
@@ -115,9 +118,13 @@ async fn give_up(conn: &Conn, error: EdgeError, responder: &mut Responder<'_>, r
     let (status, reason) = match error {
         EdgeError::Answer(status) => (Some(*status), CloseReason::UpstreamGone),
         EdgeError::Client(ClientError::Gone) => (None, CloseReason::ClientGone),
-        EdgeError::Client(ClientError::Stalled) => {
-            (Some(Status::new(408, "the request's body did not come in time")), CloseReason::Timeout)
-        }
+        EdgeError::Client(ClientError::Stalled) => (
+            Some(Status::new(
+                408,
+                "the request's body did not come in time: send it without long pauses (limits.bodyWait of this edge)",
+            )),
+            CloseReason::Timeout,
+        ),
         EdgeError::Client(ClientError::Malformed(what)) => (
             Some(Status::bad_request(format!("malformed body: {what}"))),
             CloseReason::BadStream(what.into()),

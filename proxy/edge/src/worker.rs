@@ -1,13 +1,12 @@
 //! One worker of the edge: its listener, its QUIC endpoint, and what all its connections share.
 
-use std::{cell::RefCell, collections::HashMap, io, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use hawser_audit::Audit;
-use hawser_kube::clock::Clock;
+use hawser_kube::{clock::Clock, source::Sources};
 use hawser_policy::PolicyHandle;
 use hawser_transport::Scope;
 use hawser_tunnel::{Acceptor, AcceptorConfig, HandoverHub, LinkConfig, Registry};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -50,10 +49,6 @@ pub struct Shared {
     /// Exchanges whose client does not take what has come.
     pub stalled: Stalled,
 }
-
-/// Open connections by source address.
-#[derive(Default)]
-pub struct Sources(pub(crate) Mutex<HashMap<IpAddr, usize>>);
 
 /// The part of a worker that its connections see.
 pub(crate) struct Worker {

@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 /// What the listener tells.
 pub(crate) struct Answers {
@@ -36,6 +36,7 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Answers until dropped.
 pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _peer)) => stream,
@@ -45,6 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) {
                 continue;
             }
         };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let answers = Arc::clone(&answers);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| answer(&answers, request));
@@ -52,9 +54,12 @@ pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "health connection");
+            match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "health connection"),
+                Err(_elapsed) => tracing::debug!("health connection: open for too long"),
             }
+            drop(place);
         });
     }
 }
@@ -91,6 +96,10 @@ fn metrics(registry: &Registry) -> (StatusCode, &'static str, Vec<u8>) {
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Connections at once; more are closed.
+const CONNECTIONS_MAX: usize = 64;
+/// How long one may be open, whatever it does.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// A connection that says nothing for so long is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failed accept.

@@ -5,13 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hawser_audit::{Audit, OnFull};
-use hawser_edge::{
-    Config, ConfigHandle, Enrolment, Hosts, Keys, LastSeen, Refusals, Shared, Sources, Stalled,
-};
+use hawser_edge::{Config, ConfigHandle, Enrolment, Hosts, Keys, LastSeen, Refusals, Shared, Stalled};
 use hawser_identity::{Authorities, IdentityError, SubjectName, tls};
 use hawser_kube::{
     clock::{Clock, SystemClock},
     close::CloseReason,
+    source::Sources,
 };
 use hawser_policy::{PolicyHandle, compile};
 use hawser_store::Store;

@@ -9,6 +9,7 @@
 //! | the answer when it is refused | [`status`] |
 //! | what is remembered of it | [`audit_event`] |
 //! | why it ended | [`close`] |
+//! | whose share of the connections it takes | [`source`] |
 //!
 //! [`clock`] is the one place that reads the time, [`kubeconfig`] is what a person takes home.
 //! Nothing here reads a socket, a file or (but for [`clock::SystemClock`]) a clock, so that any case can be
@@ -22,6 +23,7 @@ pub mod impersonation;
 pub mod kubeconfig;
 mod query;
 pub mod request_info;
+pub mod source;
 pub mod status;
 pub mod upgrade;
 

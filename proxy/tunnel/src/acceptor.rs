@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use hawser_kube::close::CloseReason;
+use hawser_kube::source::{SourcePlace, Sources};
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime};
 use rustls_pki_types::CertificateDer;
@@ -37,6 +38,7 @@ pub struct Acceptor {
     tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     link: LinkConfig,
     handshakes: JoinSet<Result<Incoming, LinkError>>,
+    strangers: Sources,
 }
 
 /// A connection that was just made. Nothing is known of the far side but what is here.
@@ -49,6 +51,8 @@ pub struct Incoming {
     pub peer_chain: Vec<CertificateDer<'static>>,
     /// Where it comes from.
     pub remote_addr: SocketAddr,
+    /// Its place among the connections from there; to be kept until the far side has shown who it is.
+    pub place: SourcePlace,
     /// The connection itself.
     pub connection: Connection,
 }
@@ -75,7 +79,7 @@ impl Acceptor {
         let socket = Arc::new(HandoverSocket::new(kernel, hub, owner));
         let endpoint =
             Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint, tls, link, handshakes: JoinSet::new() })
+        Ok(Self { endpoint, tls, link, handshakes: JoinSet::new(), strangers: Sources::default() })
     }
 
     /// Waits for the next connection whose handshake is done; `None` after [`Acceptor::close`].
@@ -129,10 +133,17 @@ impl Acceptor {
             attempt.retry().ok(); // can only fail for an address that was validated
             return;
         }
+        let Some(place) =
+            self.strangers.enter(attempt.remote_address().ip(), self.link.strangers_per_source_max)
+        else {
+            tracing::debug!(remote = %attempt.remote_address(), "too many connections from there");
+            attempt.refuse();
+            return;
+        };
         let link = self.link.clone();
         self.handshakes.spawn(async move {
             let timeout = link.handshake_timeout;
-            match tokio::time::timeout(timeout, shake_hands(attempt, link)).await {
+            match tokio::time::timeout(timeout, shake_hands(attempt, place, link)).await {
                 Ok(outcome) => outcome,
                 Err(_elapsed) => Err(LinkError::Handshake("took too long".to_owned())),
             }
@@ -149,7 +160,11 @@ fn server(tls: Arc<rustls::ServerConfig>, link: &LinkConfig) -> io::Result<Serve
     Ok(server)
 }
 
-async fn shake_hands(attempt: quinn::Incoming, link: LinkConfig) -> Result<Incoming, LinkError> {
+async fn shake_hands(
+    attempt: quinn::Incoming,
+    place: SourcePlace,
+    link: LinkConfig,
+) -> Result<Incoming, LinkError> {
     let quic = attempt.await.map_err(|error| LinkError::Handshake(error.to_string()))?;
     let alpn = quic
         .handshake_data()
@@ -161,5 +176,5 @@ async fn shake_hands(attempt: quinn::Incoming, link: LinkConfig) -> Result<Incom
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
         .map_or_else(Vec::new, |chain| *chain);
     let remote_addr = quic.remote_address();
-    Ok(Incoming { alpn, peer_chain, remote_addr, connection: Connection::new(quic, link) })
+    Ok(Incoming { alpn, peer_chain, remote_addr, place, connection: Connection::new(quic, link) })
 }

@@ -29,6 +29,9 @@ pub struct LinkConfig {
     /// Handshakes an [`Acceptor`](crate::Acceptor) runs at once; further attempts are refused. From half
     /// of it on, attempts must prove their address first, which takes one round trip more.
     pub handshakes_max: usize,
+    /// Connections from one source whose far side has not shown yet who it is, their handshakes too; further attempts are
+    /// refused.
+    pub strangers_per_source_max: usize,
 }
 
 impl LinkConfig {
@@ -46,6 +49,7 @@ impl LinkConfig {
             open_wait_max: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             handshakes_max: 64,
+            strangers_per_source_max: 32,
         }
     }
 

@@ -32,8 +32,13 @@ type Table = HashMap<Arc<str>, Arc<[Entry]>>;
 struct Entry {
     link: Link,
     capabilities: Arc<[String]>,
-    status: Arc<StatusV1>,
+    status: Arc<ArcSwap<StatusV1>>,
 }
+
+/// A cluster has as many links as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cluster has {LINKS_PER_CLUSTER_MAX} links already")]
+pub struct ClusterFull;
 
 /// A cluster with at least one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,16 +82,23 @@ impl Registry {
     }
 
     /// Takes a link into routing.
-    pub fn add(&self, link: Link, hello: &HelloV1) {
+    ///
+    /// # Errors
+    /// [`ClusterFull`], and then nothing has changed.
+    pub fn add(&self, link: Link, hello: &HelloV1) -> Result<(), ClusterFull> {
         let entry = Entry {
             capabilities: hello.capabilities.as_slice().into(),
-            status: Arc::new(hello.status()),
+            status: Arc::new(ArcSwap::from_pointee(hello.status())),
             link,
         };
         self.change(|table| {
             let of_cluster = table.entry(Arc::clone(entry.link.cluster())).or_insert_with(|| Arc::from([]));
+            if of_cluster.len() >= LINKS_PER_CLUSTER_MAX {
+                return Err(ClusterFull);
+            }
             *of_cluster = of_cluster.iter().cloned().chain([entry]).collect();
-        });
+            Ok(())
+        })
     }
 
     /// Forgets a link; nothing happens to the link itself.
@@ -100,18 +112,14 @@ impl Registry {
         });
     }
 
-    /// Keeps what a replica reports; all its links share it.
+    /// Keeps what a replica reports, for all its links. The table stays: a replica may report as often as it likes.
     pub fn report(&self, link: &Link, status: StatusV1) {
         let status = Arc::new(status);
-        self.change(|table| {
-            let Some(of_cluster) = table.get_mut(link.cluster()) else { return };
-            let update = |entry: &Entry| {
-                let same_replica = entry.link.replica() == link.replica();
-                let status = if same_replica { Arc::clone(&status) } else { Arc::clone(&entry.status) };
-                Entry { status, ..entry.clone() }
-            };
-            *of_cluster = of_cluster.iter().map(update).collect();
-        });
+        let table = self.0.table.load();
+        let of_cluster = table.get(link.cluster()).into_iter().flat_map(|entries| entries.iter());
+        for entry in of_cluster.filter(|entry| entry.link.replica() == link.replica()) {
+            entry.status.store(Arc::clone(&status));
+        }
     }
 
     /// The link for a request that came in at `worker`: alive, not draining, of that worker if there is
@@ -164,7 +172,7 @@ impl Registry {
         table.get_key_value(cluster).map(|(cluster, entries)| snapshot(cluster, entries))
     }
 
-    /// Tells of each change of links or reports; the value counts them.
+    /// Tells of each change of links; the value counts them.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.revision.subscribe()
@@ -179,13 +187,14 @@ impl Registry {
         links.filter(usable).min_by_key(|link| (link.worker() != worker, link.in_flight())).cloned()
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Table)) {
+    fn change<T>(&self, edit: impl FnOnce(&mut Table) -> T) -> T {
         let writer = self.0.writer.lock();
         let mut next = Table::clone(&self.0.table.load());
-        edit(&mut next);
+        let outcome = edit(&mut next);
         self.0.table.store(Arc::new(next));
         drop(writer);
         self.0.revision.send_modify(|revision| *revision += 1);
+        outcome
     }
 }
 
@@ -205,7 +214,7 @@ fn snapshot(cluster: &Arc<str>, entries: &[Entry]) -> ClusterSnapshot {
             in_flight: 0,
             rtt: Duration::MAX,
             capabilities: Arc::clone(&entry.capabilities),
-            status: Arc::clone(&entry.status),
+            status: entry.status.load_full(),
         });
         replica.links += 1;
         replica.draining &= entry.link.is_draining();
@@ -216,3 +225,6 @@ fn snapshot(cluster: &Arc<str>, entries: &[Entry]) -> ClusterSnapshot {
     let connected = replicas.iter().any(|replica| !replica.draining);
     ClusterSnapshot { cluster: Arc::clone(cluster), connected, replicas }
 }
+
+/// Links of one cluster, all its replicas and classes together: 2 replicas use 4 to 16.
+const LINKS_PER_CLUSTER_MAX: usize = 256;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,6 +30,13 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
         self.0.flush().unwrap();
+    }
+
+    /// Says that nothing more will come from here, and goes on reading.
+    pub(crate) fn finish(&mut self) {
+        self.0.conn.send_close_notify();
+        self.0.flush().unwrap();
+        self.0.sock.shutdown(Shutdown::Write).unwrap();
     }
 
     /// The next bytes that come; none at the end.

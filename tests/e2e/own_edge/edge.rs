@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct Edge {
     pub(crate) folder: TempDir,
     pub(crate) port: u16,
-    health: u16,
+    pub(crate) health: u16,
     process: Child,
 }
 

@@ -1,11 +1,15 @@
 //! At most once: what may have been carried out is not sent again, neither by the edge nor, for a `Retry-After`, by the
 //! client; what certainly was not goes to another link.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use hawser_tests::until;
 use hawser_tunnel::wire::ReplyV1;
 
 use crate::{
@@ -110,6 +114,47 @@ fn what_no_agent_took_goes_to_another() {
             text.contains("\r\nRetry-After: 1\r\n") && text.contains("\"retryAfterSeconds\":1"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn what_is_kept_for_another_agent_has_a_bound() {
+    const BODY: usize = 256 << 10;
+    const KEPT: usize = 64 << 10;
+    /// A piece of the body that was read in one go may go beyond.
+    const PIECE: usize = 64 << 10;
+    for dispatches in [false, true] {
+        let edge = Edge::start("limits: {replayBytesMax: 64Ki}");
+        let mut steps = vec![Step::Receive, Step::Wait];
+        if dispatches {
+            steps.insert(0, dispatched());
+        }
+        steps.push(refused(503));
+        let first = ScriptedAgent::connect(&edge, "one", move |_any| steps.clone());
+        edge.counts("links 2");
+        let mut client = Client::connect(&edge, "http/1.1").unwrap();
+        client.ask(POST, &[bearer(&edge), format!("Content-Length: {BODY}")]);
+        client.send(vec![b'x'; BODY]);
+        until("the first agent has read", Duration::from_secs(20), || first.received().is_some());
+        let sent = first.received().unwrap();
+        if dispatches {
+            assert_eq!(sent, BODY, "nothing holds it back");
+        } else {
+            assert!((KEPT..=KEPT + PIECE).contains(&sent), "{sent}");
+        }
+        let second = ScriptedAgent::connect(&edge, "two", |_any| {
+            let mut steps = vec![dispatched(), Step::Receive];
+            steps.extend(answer(200, &[("content-length", "2")], b"ok").split_off(1));
+            steps
+        });
+        edge.counts("links 4");
+        first.go_on();
+        let (code, text) = client.answer();
+        if dispatches {
+            assert_eq!((code, second.received()), (502, None), "{text}");
+        } else {
+            assert_eq!((code, second.received()), (200, Some(BODY)), "{text}");
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! An agent that plays a script: for each request the steps that a test has written for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::{
-    Connection, StreamError, TunnelStream,
+    Connection, RecvHalf, StreamError, TunnelStream,
     wire::{Class, ReplyV1, RequestV1},
 };
 use parking_lot::Mutex;
@@ -21,8 +21,12 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Sends them again and again, as long as they are taken.
     SendForEver(Vec<u8>),
+    /// Reads what the client sends, until it ends or pauses for a second; [`ScriptedAgent::received`] tells how much.
+    Receive,
     /// Waits for [`ScriptedAgent::go_on`].
     Wait,
+    /// Waits so long.
+    Pause(Duration),
     /// Ends the stream in good order.
     Finish,
     /// Breaks the stream off.
@@ -42,6 +46,7 @@ pub(crate) struct ScriptedAgent {
 #[derive(Default)]
 struct Seen {
     requests: Mutex<Vec<RequestV1>>,
+    received: Mutex<Option<usize>>,
     go_on: Notify,
 }
 
@@ -62,6 +67,11 @@ impl ScriptedAgent {
     /// The requests that it got.
     pub(crate) fn took(&self) -> Vec<RequestV1> {
         self.seen.requests.lock().clone()
+    }
+
+    /// How many bytes it read in [`Step::Receive`], once that is over.
+    pub(crate) fn received(&self) -> Option<usize> {
+        *self.seen.received.lock()
     }
 
     /// Ends one wait.
@@ -103,13 +113,23 @@ async fn play(
         Step::SendForEver(bytes) => loop {
             stream.send.write(bytes.clone().into()).await?;
         },
+        Step::Receive => *seen.received.lock() = Some(receive(&mut stream.recv).await),
         Step::Wait => seen.go_on.notified().await,
+        Step::Pause(time) => tokio::time::sleep(time).await,
         Step::Finish => stream.send.finish(),
         Step::Reset => stream.send.reset(&CloseReason::UpstreamGone),
         Step::Close => link.close(CloseReason::AgentGone),
         Step::Refuse => {}
     }
     Ok(())
+}
+
+async fn receive(recv: &mut RecvHalf) -> usize {
+    let mut received = 0;
+    while let Ok(Ok(Some(bytes))) = tokio::time::timeout(Duration::from_secs(1), recv.read()).await {
+        received += bytes.len();
+    }
+    received
 }
 
 /// The head of an answer that has a body.

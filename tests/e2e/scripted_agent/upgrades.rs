@@ -136,6 +136,47 @@ fn bytes_before_the_answer_to_an_upgrade_are_refused() {
 }
 
 #[test]
+fn who_has_said_all_still_hears_the_rest() {
+    let edge = Edge::start("");
+    // Key and answer of RFC 6455, 1.3.
+    let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let switch = [("connection", "Upgrade"), ("upgrade", "websocket"), accept];
+    let asked = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let pause = || Step::Pause(Duration::from_secs(3));
+    let talking = vec![
+        head(101, &switch),
+        pause(),
+        Step::Send(b"slow".to_vec()),
+        pause(),
+        Step::Send(b" but ".to_vec()),
+        pause(),
+        Step::Send(b"sure".to_vec()),
+        Step::Finish,
+    ];
+    let silent = vec![head(101, &switch), Step::Send(b"slow".to_vec()), Step::Wait];
+    for (steps, heard) in [(talking, "slow but sure"), (silent, "slow")] {
+        edge.counts("links 0");
+        let _agent = ScriptedAgent::connect(&edge, "one", move |_any| steps.clone());
+        let mut client = Client::connect(&edge, "http/1.1").unwrap();
+        let line = "GET /api/v1/namespaces/default/services/s/proxy/stream";
+        let fields: Vec<String> =
+            asked.iter().chain(&[key, &bearer(&edge)]).map(|field| (*field).to_owned()).collect();
+        client.ask(line, &fields);
+        let mut text = String::new();
+        while !text.contains("\r\n\r\n") {
+            text.push_str(std::str::from_utf8(&client.some()).unwrap());
+        }
+        client.finish();
+        text.push_str(&client.rest().0);
+        let (head, stream) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert_eq!(stream, heard);
+        edge.counts("live_exchanges 0");
+    }
+}
+
+#[test]
 fn a_request_behind_a_refused_upgrade_is_never_heard() {
     // CVE-2018-1002105: it would go on as if it had been judged.
     let edge = Edge::start("");

@@ -63,6 +63,8 @@ enum Refused {
     Silent,
     #[error("{0}")]
     Hello(&'static str),
+    #[error("{0}")]
+    Full(#[from] hawser_tunnel::ClusterFull),
     #[error("the store of the edge is not available: {0}")]
     Store(#[from] StoreError),
     #[error("the certificate was issued before the cluster's name was given to another, or taken away")]
@@ -102,7 +104,7 @@ async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePerm
         incoming.connection.close(CloseReason::Revoked);
         return Err(Refused::Replaced);
     }
-    drop(place);
+    drop((place, incoming.place));
     let config = shared.config.current();
     let welcome = WelcomeV1 {
         edge_id: config.edge_id.clone(),
@@ -119,7 +121,7 @@ async fn link(worker: &Rc<Worker>, incoming: Incoming, place: OwnedSemaphorePerm
             worker: worker.id,
         },
     );
-    let _in_service = InService::enter(worker, &link, &hello);
+    let _in_service = InService::enter(worker, &link, &hello)?;
     tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link up");
     let outcome = serve(worker, &link, &mut stream.send, &mut stream.recv).await;
     tracing::info!(cluster = identity.cluster, replica = identity.replica, class = ?hello.class, "link down");
@@ -169,10 +171,14 @@ struct InService<'a> {
 }
 
 impl<'a> InService<'a> {
-    fn enter(worker: &'a Worker, link: &'a Link, hello: &HelloV1) -> Self {
-        worker.shared.links.add(link.clone(), hello);
+    fn enter(worker: &'a Worker, link: &'a Link, hello: &HelloV1) -> Result<Self, Refused> {
+        worker
+            .shared
+            .links
+            .add(link.clone(), hello)
+            .inspect_err(|_full| link.close(CloseReason::LimitReached))?;
         worker.shared.metrics.links.inc();
-        Self { worker, link }
+        Ok(Self { worker, link })
     }
 }
 

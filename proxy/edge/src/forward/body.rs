@@ -1,7 +1,10 @@
 //! Requests and responses. At most once: a request that may have reached the API server is sent again only if it is a
 //! GET or HEAD whose answer had not begun; a request that the agent did not take goes to another link.
 
-use std::pin::{Pin, pin};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hawser_kube::{close::CloseReason, headers, status::Status};
@@ -92,6 +95,16 @@ fn unread(exchange: &Exchange, why: &str) -> Status {
     Status::service_unavailable(text, Some(1))
 }
 
+/// Client-go takes a 504 for the last word, whatever was asked.
+fn too_slow(exchange: &Exchange, wait: Duration) -> Status {
+    let advice = if exchange.attrs().is_safe() {
+        "try again, or ask for less at once (--chunk-size)"
+    } else {
+        "the request may have been carried out, check before repeating it"
+    };
+    Status::gateway_timeout(format!("cluster {}: no answer within {wait:?}; {advice}", exchange.cluster()))
+}
+
 /// No `Retry-After`: client-go would send the request again, and it may have been carried out.
 fn maybe_delivered(exchange: &Exchange, why: &str) -> Status {
     Status::bad_gateway(format!(
@@ -129,9 +142,7 @@ async fn attempt(
         () = responder.gone() => return Err(ClientError::Gone.into()),
         reason = exchange.scope().cancelled() => return Err(ended_early(&reason).into()),
         () = tokio::time::sleep(wait), if !exchange.attrs().is_long_running() => {
-            return Err(Status::gateway_timeout(format!(
-                "cluster {}: no answer within {wait:?}", exchange.cluster()
-            )).into());
+            return Err(too_slow(exchange, wait).into());
         }
     };
     let (status, mut headers, end) = match reply {
@@ -151,7 +162,7 @@ async fn attempt(
         Ok(ReplyV1::Failed { code, message, maybe_delivered: false }) => {
             return Err(agent_status(code, message).into());
         }
-        Ok(ReplyV1::Dispatched) => return Err(Status::internal("the reply ended before its head").into()),
+        Ok(ReplyV1::Dispatched) => return Ok(Attempt::Lost("the reply ended before its head".to_owned())),
         Err(error) => return Ok(Attempt::Lost(format!("the link to the agent broke ({error})"))),
     };
     judge(exchange, status, &headers)?;
@@ -251,7 +262,8 @@ async fn end_watch(
 }
 
 fn not_taken(exchange: &Exchange, why: &str) -> Attempt {
-    Attempt::NotTaken(Status::service_unavailable(format!("cluster {}: {why}", exchange.cluster()), Some(1)))
+    let text = format!("cluster {}: {why}; try again in a moment", exchange.cluster());
+    Attempt::NotTaken(Status::service_unavailable(text, Some(1)))
 }
 
 /// What was refused was not carried out: clients may try again at once.

@@ -10,7 +10,7 @@ pub(super) struct Length(Option<u64>);
 impl Length {
     /// What these headers announce. Nothing comes of it where `bodiless`: an answer to HEAD says what a GET would bring.
     pub(super) fn announced(headers: &HeaderMap, bodiless: bool, end: bool) -> Result<Self, Status> {
-        let malformed = || Status::bad_gateway("the agent sent a malformed response: content-length");
+        let malformed = || super::malformed("content-length");
         let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = match (values.next(), values.next()) {
             (None, _) => None,

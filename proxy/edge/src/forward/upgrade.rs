@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    pin::Pin,
     time::Duration,
 };
 
@@ -92,7 +93,7 @@ async fn open(exchange: &Exchange, message: &RequestV1) -> Result<Opened, EdgeEr
     loop {
         let link = route(exchange, last).await?;
         last = Some(link.id());
-        let (verdict, status) = match ask(&link, message, &mut delivery).await {
+        let (verdict, status) = match ask(exchange, &link, message, &mut delivery).await {
             Ok(opened) => return Ok(opened),
             Err(Asked::Answer(status)) => return Err(status.into()),
             Err(Asked::NotTaken(status)) => (delivery.on_refused(), status),
@@ -116,8 +117,16 @@ enum Asked {
     Lost(String),
 }
 
-async fn ask(link: &Link, message: &RequestV1, delivery: &mut Delivery) -> Result<Opened, Asked> {
-    let not_taken = |why: String| Asked::NotTaken(Status::service_unavailable(why, Some(1)));
+async fn ask(
+    exchange: &Exchange,
+    link: &Link,
+    message: &RequestV1,
+    delivery: &mut Delivery,
+) -> Result<Opened, Asked> {
+    let not_taken = |why: String| {
+        let text = format!("cluster {}: {why}; try again in a moment", exchange.cluster());
+        Asked::NotTaken(Status::service_unavailable(text, Some(1)))
+    };
     let stream = link.open().await.map_err(|error| not_taken(error.to_string()))?;
     let TunnelStream { mut send, mut recv } = stream;
     // An agent that did not get the whole of it cannot have acted on it.
@@ -143,7 +152,10 @@ async fn ask(link: &Link, message: &RequestV1, delivery: &mut Delivery) -> Resul
 }
 
 fn broken(exchange: &Exchange, why: &str) -> Status {
-    Status::bad_gateway(format!("cluster {}: the session could not be opened: {why}", exchange.cluster()))
+    Status::bad_gateway(format!(
+        "cluster {}: the session could not be opened ({why}); try again",
+        exchange.cluster()
+    ))
 }
 
 /// The cluster's own refusal, whole, with the length that waiting clients need; then the connection closes.
@@ -161,7 +173,10 @@ async fn refused(
     }
     let wait = exchange.conn.config.limits.response_wait;
     let body = tokio::time::timeout(wait, refusal(recv, exchange)).await.map_err(|_elapsed| {
-        Status::gateway_timeout(format!("cluster {}: no whole refusal within {wait:?}", exchange.cluster()))
+        Status::gateway_timeout(format!(
+            "cluster {}: the session was refused, but not why within {wait:?}; try again",
+            exchange.cluster()
+        ))
     })??;
     headers::sanitize_response(&mut headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -177,7 +192,9 @@ async fn refusal(recv: &mut RecvHalf, exchange: &Exchange) -> Result<Bytes, Stat
     while let Some(bytes) = recv.read().await.map_err(|error| broken(exchange, &error.to_string()))? {
         body.extend_from_slice(&bytes);
         if body.len() > REFUSAL_BYTES_MAX {
-            return Err(Status::bad_gateway("the cluster's refusal is too long"));
+            return Err(Status::bad_gateway(
+                "the cluster refused the session with more words than are passed on; see the API server's log",
+            ));
         }
     }
     Ok(body.freeze())
@@ -248,11 +265,7 @@ impl Stream<'_> {
                 biased;
                 end = &mut down => end,
                 end = &mut up => match end {
-                    // The server may still have something to say to a client that said all.
-                    End::Eof => match tokio::time::timeout(FAREWELL, down).await {
-                        Ok(end) => end,
-                        Err(_elapsed) => End::ClientGone,
-                    },
+                    End::Eof => farewell(down, &counts).await,
                     end @ (End::ClientGone | End::Cut(_)) => end,
                 },
                 reason = self.exchange.scope().cancelled() => End::Cut(reason),
@@ -377,7 +390,19 @@ impl Stream<'_> {
     }
 }
 
-/// How long the last words of either side may take.
+/// What the server still has to say to a client that has said all: for as long as it says something.
+async fn farewell(mut down: Pin<&mut impl Future<Output = End>>, counts: &RefCell<(usize, usize)>) -> End {
+    loop {
+        let before = counts.borrow().1;
+        match tokio::time::timeout(FAREWELL, down.as_mut()).await {
+            Ok(end) => return end,
+            Err(_elapsed) if counts.borrow().1 > before => {}
+            Err(_elapsed) => return End::ClientGone,
+        }
+    }
+}
+
+/// How long the last words of either side may take, or a pause between them.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Longest refusal of an upgrade that is passed on.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;

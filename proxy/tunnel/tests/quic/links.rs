@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    AT_ONCE, Pair, Relay, Tls, acceptor, any_port, dial_to, echo_all, hub, read_all, shared_socket,
+    AT_ONCE, Pair, Relay, Tls, acceptor, any_port, dial_from, dial_to, echo_all, hub, read_all, shared_socket,
 };
 
 const IDLE: Duration = Duration::from_millis(600);
@@ -213,6 +213,30 @@ async fn beyond_the_room_for_handshakes_all_are_refused_until_it_is_free() {
     };
     let (agent, incoming) = tokio::join!(dialling, acceptor.accept());
     assert!(agent.unwrap().is_alive() && incoming.unwrap().connection.is_alive());
+}
+
+#[tokio::test]
+async fn strangers_of_one_source_leave_room_for_others() {
+    let tls = Tls::new();
+    let mut acceptor = acceptor(&tls, LinkConfig { strangers_per_source_max: 2, ..LinkConfig::edge() });
+    let addr = acceptor.local_addr().unwrap();
+    let short = LinkConfig { handshake_timeout: 2 * AT_ONCE, ..LinkConfig::agent() };
+    let dial = |from: &'static str| dial_from(from.parse().unwrap(), addr, &tls, short.clone());
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        let (incoming, agent) = tokio::join!(acceptor.accept(), dial("127.0.0.1:0"));
+        strangers.push((incoming.unwrap(), agent.unwrap()));
+    }
+    let (refused, other, incoming) =
+        tokio::join!(dial("127.0.0.1:0"), dial("127.0.0.2:0"), acceptor.accept(),);
+    assert!(matches!(&refused, Err(LinkError::Handshake(why)) if why.contains("refused")), "{refused:?}");
+    assert_eq!(incoming.unwrap().remote_addr.ip().to_string(), "127.0.0.2");
+    assert!(other.unwrap().is_alive());
+    let (known, _agent) = strangers.remove(0);
+    drop(known.place);
+    let (incoming, agent) = tokio::join!(acceptor.accept(), dial("127.0.0.1:0"));
+    assert!(incoming.unwrap().connection.is_alive() && agent.unwrap().is_alive());
+    assert!(known.connection.is_alive(), "who is known stays");
 }
 
 #[tokio::test]

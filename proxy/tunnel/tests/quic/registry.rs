@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::wire::{Class, HelloV1, StatusV1};
-use hawser_tunnel::{Link, LinkConfig, LinkIdentity, Registry};
+use hawser_tunnel::{ClusterFull, Link, LinkConfig, LinkIdentity, Registry};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{AT_ONCE, Pair};
@@ -31,7 +31,7 @@ fn hello(link: &Link) -> HelloV1 {
 }
 
 fn add(registry: &Registry, link: &Link) {
-    registry.add(link.clone(), &hello(link));
+    registry.add(link.clone(), &hello(link)).unwrap();
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn waiting_ends_with_the_link_or_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn status_is_told_by_replica_and_changes_are_announced() {
+async fn status_is_told_by_replica_and_links_are_announced() {
     let registry = Registry::new();
     let mut changes = registry.subscribe();
     let (general, _g) = link("prod", "a", Class::General, 0).await;
@@ -154,7 +154,7 @@ async fn status_is_told_by_replica_and_changes_are_announced() {
         problems: vec!["clock is off by 40 s".into()],
     };
     registry.report(&bulk, status.clone());
-    assert!(changes.has_changed().unwrap());
+    assert!(!changes.has_changed().unwrap(), "no link came or went");
     general.drain();
 
     let names: Vec<_> = registry.clusters().iter().map(|cluster| cluster.cluster.to_string()).collect();
@@ -174,6 +174,27 @@ async fn status_is_told_by_replica_and_changes_are_announced() {
         registry.remove(removed);
     }
     assert!(registry.cluster("prod").is_none());
+}
+
+#[tokio::test]
+async fn a_cluster_has_256_links_at_most() {
+    let registry = Registry::new();
+    let (first, _pair) = link("prod", "a", Class::General, 0).await;
+    let another = |cluster: &str| {
+        let identity =
+            LinkIdentity { cluster: cluster.into(), replica: "a".into(), class: Class::Bulk, worker: 0 };
+        Link::new((*first).clone(), identity)
+    };
+    for _ in 0..256 {
+        add(&registry, &another("prod"));
+    }
+    assert_eq!(registry.add(first.clone(), &hello(&first)), Err(ClusterFull));
+    assert_eq!(registry.cluster("prod").unwrap().replicas[0].links, 256);
+    let elsewhere = another("dev");
+    add(&registry, &elsewhere);
+    registry.remove(&elsewhere);
+    registry.remove(&registry.route("prod", Class::Bulk, 0).unwrap());
+    add(&registry, &first);
 }
 
 #[tokio::test]

@@ -113,8 +113,17 @@ pub(crate) fn acceptor(tls: &Tls, link: LinkConfig) -> Acceptor {
 }
 
 pub(crate) async fn dial_to(addr: SocketAddr, tls: &Tls, link: LinkConfig) -> Result<Connection, LinkError> {
+    dial_from(any_port(), addr, tls, link).await
+}
+
+pub(crate) async fn dial_from(
+    from: SocketAddr,
+    addr: SocketAddr,
+    tls: &Tls,
+    link: LinkConfig,
+) -> Result<Connection, LinkError> {
     dial(DialConfig {
-        socket: shared_socket(any_port()),
+        socket: shared_socket(from),
         addr,
         server_name: NAME.to_owned(),
         tls: Arc::clone(&tls.client),
