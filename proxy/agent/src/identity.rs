@@ -2,10 +2,9 @@
 //! user (RBAC knows no prefixes), so a request without a user, as `system:…`, or as somebody who does not carry the
 //! cluster's prefix would be a way to become the cluster.
 
-use bytes::Bytes;
 use hawser_kube::{impersonation::Identity, status::Status};
 use hawser_tunnel::wire::RequestV1;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 /// Takes the request's headers as the API server gets them, identity last.
 ///
@@ -16,13 +15,7 @@ pub(crate) fn headers(
     user_prefix: &str,
     authorization: HeaderValue,
 ) -> Result<HeaderMap, Status> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + IDENTITY_HEADERS);
-    for (name, value) in std::mem::take(&mut request.headers) {
-        let malformed = || Status::bad_request(format!("header {name:?} cannot be sent on"));
-        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_bytes| malformed())?;
-        let name = HeaderName::try_from(name.as_str()).map_err(|_bytes| malformed())?;
-        headers.append(name, value);
-    }
+    let mut headers = std::mem::take(&mut request.headers);
     let identity = Identity {
         user: request.user.clone(),
         groups: request.groups.clone(),
@@ -58,23 +51,21 @@ fn refused(why: &str) -> Status {
     }
 }
 
-/// Room for what is added.
-const IDENTITY_HEADERS: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use hawser_tunnel::wire::BodyV1;
+    use http::HeaderName;
 
     use super::*;
 
-    fn request(user: &str, groups: &[&str], headers: &[(&str, &str)]) -> RequestV1 {
+    fn request(user: &str, groups: &[&str], headers: &[(&'static str, &'static str)]) -> RequestV1 {
         RequestV1 {
             exchange: [0; 16],
             method: "GET".to_owned(),
             target: "/api/v1/pods".to_owned(),
             headers: headers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect(),
             user: user.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),

@@ -7,7 +7,6 @@ pub(crate) mod upgrade;
 mod upload;
 mod watch;
 
-use bytes::Bytes;
 use hawser_kube::status::Status;
 use hawser_tunnel::{
     Delivery, Link, LinkId, RecvHalf, StreamError,
@@ -49,22 +48,20 @@ fn not_connected(exchange: &Exchange, retry_after_seconds: Option<u32>) -> EdgeE
     Status::service_unavailable(text, retry_after_seconds).into()
 }
 
-/// The first message of the exchange's stream.
-fn first_message(
-    exchange: &Exchange,
-    request: &Request<'_>,
-    headers: &HeaderMap,
-    upgrade: bool,
-) -> RequestV1 {
-    let mut fields = fields(headers);
-    fields.push(("audit-id".to_owned(), uuid::Uuid::from_bytes(exchange.id).to_string().into_bytes()));
+/// The first message of the exchange's stream; takes the request's header fields.
+fn first_message(exchange: &Exchange, request: &mut Request<'_>, upgrade: bool) -> RequestV1 {
+    let mut headers = std::mem::take(&mut request.headers);
+    let id = uuid::Uuid::from_bytes(exchange.id).to_string();
     let source = exchange.conn.peer.ip().to_canonical().to_string();
-    fields.push(("x-forwarded-for".to_owned(), source.into_bytes()));
+    for (name, text) in [("audit-id", id), ("x-forwarded-for", source)] {
+        // Hexadecimal digits, dots and colons are a value.
+        headers.extend(HeaderValue::try_from(text).ok().map(|value| (HeaderName::from_static(name), value)));
+    }
     RequestV1 {
         exchange: exchange.id,
         method: request.method.as_str().to_owned(),
         target: request.target.clone(),
-        headers: fields,
+        headers,
         user: exchange.user.clone(),
         groups: exchange.permit.groups().iter().map(ToString::to_string).collect(),
         extra: Vec::new(),
@@ -98,17 +95,9 @@ async fn final_reply(
     }
 }
 
-/// What an agent answered, in the types of HTTP. A response that no API server gives is the agent's fault: 502.
-fn response_head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Result<(StatusCode, HeaderMap), Status> {
-    let status = StatusCode::from_u16(status).map_err(|_number| malformed("status"))?;
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for (name, value) in fields {
-        let name = HeaderName::try_from(name).map_err(|_bytes| malformed("header name"))?;
-        let value =
-            HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_bytes| malformed("header value"))?;
-        headers.append(name, value);
-    }
-    Ok((status, headers))
+/// The status an agent answered. A response that no API server gives is the agent's fault: 502.
+fn response_status(status: u16) -> Result<StatusCode, Status> {
+    StatusCode::from_u16(status).map_err(|_number| malformed("status"))
 }
 
 /// A plain request is answered with one final response (RFC 9110, 15.2), and redirects leave only from below `*/proxy`,
@@ -137,9 +126,4 @@ const AGENT_LOGS: &str = "the logs of deployment hawser-agent in the cluster";
 /// An answer the agent asks the edge to give in its place.
 fn agent_status(code: u16, message: String) -> Status {
     Status::new(if (400..600).contains(&code) { code } else { 502 }, message)
-}
-
-/// Headers or trailers as the tunnel carries them.
-fn fields(headers: &HeaderMap) -> hawser_tunnel::wire::Fields {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }

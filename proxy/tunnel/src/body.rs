@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use hawser_kube::close::CloseReason;
+use http::HeaderMap;
 
 use crate::{
     error::StreamError,
     stream::{RecvHalf, SendHalf},
-    wire::{BodyDecoder, BodyEvent, Fields, WireError},
+    wire::{BodyDecoder, BodyEvent, WireError},
 };
 
 /// A body on its way out.
@@ -35,7 +36,7 @@ impl<'a> BodyWriter<'a> {
     ///
     /// # Errors
     /// As [`SendHalf::write`].
-    pub async fn finish(&mut self, trailers: &Fields) -> Result<(), StreamError> {
+    pub async fn finish(&mut self, trailers: &HeaderMap) -> Result<(), StreamError> {
         if self.framed {
             return self.send.finish_framed(trailers).await;
         }
@@ -49,7 +50,7 @@ impl<'a> BodyWriter<'a> {
 pub struct BodyReader {
     recv: RecvHalf,
     framing: Option<BodyDecoder>,
-    trailers: Fields,
+    trailers: HeaderMap,
     ended: bool,
 }
 
@@ -57,7 +58,7 @@ impl BodyReader {
     /// `framed` as [`RequestV1::trailers`](crate::wire::RequestV1::trailers) says.
     #[must_use]
     pub fn new(recv: RecvHalf, framed: bool) -> Self {
-        Self { recv, framing: framed.then(BodyDecoder::default), trailers: Fields::new(), ended: false }
+        Self { recv, framing: framed.then(BodyDecoder::default), trailers: HeaderMap::new(), ended: false }
     }
 
     /// The next piece, `None` at the end. Cancel safe.
@@ -85,7 +86,7 @@ impl BodyReader {
     }
 
     /// What followed the body, once `read` has returned `None`.
-    pub fn take_trailers(&mut self) -> Fields {
+    pub fn take_trailers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.trailers)
     }
 

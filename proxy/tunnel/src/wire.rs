@@ -36,9 +36,6 @@ pub const ALPN_LINK: &[u8] = b"hawser/1";
 /// Protocol name in ALPN of a connection that brings an agent in.
 pub const ALPN_ENROLL: &[u8] = b"hawser-enroll/1";
 
-/// Header or trailer fields in the order they are sent.
-pub type Fields = Vec<(String, Vec<u8>)>;
-
 /// What a later version adds to a message: number and bytes. Unknown numbers are ignored.
 pub type Extensions = Vec<(u16, Vec<u8>)>;
 

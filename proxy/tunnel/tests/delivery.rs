@@ -9,7 +9,7 @@ fn dispatched() -> ReplyV1 {
 }
 
 fn head() -> ReplyV1 {
-    ReplyV1::Head { status: 200, headers: vec![], end: false }
+    ReplyV1::Head { status: 200, headers: http::HeaderMap::new(), end: false }
 }
 
 fn failed(maybe_delivered: bool) -> ReplyV1 {

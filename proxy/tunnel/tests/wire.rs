@@ -13,6 +13,7 @@ use hawser_tunnel::wire::{
     RequestV1, StatusV1, TRAILERS_BYTES_MAX, WelcomeV1, WireError, chunk_head, code_of, decode, encode,
     parse_frame, reason_of, trailers,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -32,16 +33,20 @@ fn decode_one<M: Message>(bytes: &[u8]) -> M {
     decode(bytes).unwrap().expect("a whole message").0
 }
 
+fn fields<N: AsRef<str>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, V)>) -> HeaderMap {
+    let field = |(name, value): (N, V)| {
+        let name = HeaderName::try_from(name.as_ref()).unwrap();
+        (name, HeaderValue::from_bytes(value.as_ref()).unwrap())
+    };
+    pairs.into_iter().map(field).collect()
+}
+
 fn golden_request() -> RequestV1 {
     RequestV1 {
         exchange: *b"0123456789abcdef",
         method: "POST".into(),
         target: "/api/v1/namespaces/default/pods/web/exec?command=sh&stdin=true".into(),
-        headers: vec![
-            ("accept".into(), b"*/*".to_vec()),
-            ("x-latin".into(), vec![0xe9, 0xff, 0x00]),
-            ("accept".into(), vec![]),
-        ],
+        headers: fields([("accept", &b"*/*"[..]), ("x-latin", b"\xe9\xff"), ("accept", b"")]),
         user: "hawser:alice@example.com".into(),
         groups: vec!["hawser:edit".into(), "system:authenticated".into()],
         extra: vec![("reason".into(), vec!["ticket 7".into(), String::new()])],
@@ -92,7 +97,7 @@ fn golden_enroll() -> EnrollV1 {
 fn golden_exchange() {
     golden("request", &golden_request());
     let bare = RequestV1 {
-        headers: vec![],
+        headers: HeaderMap::new(),
         groups: vec![],
         extra: vec![],
         upgrade: false,
@@ -105,7 +110,7 @@ fn golden_exchange() {
     golden("request-unknown-length", &RequestV1 { body: BodyV1::Unknown, ..bare });
     golden("reply-dispatched", &ReplyV1::Dispatched);
     golden("reply-refused", &ReplyV1::Refused { code: 503, message: "draining".into() });
-    let headers = vec![("content-type".into(), b"application/json".to_vec())];
+    let headers = fields([("content-type", b"application/json")]);
     golden("reply-head", &ReplyV1::Head { status: 101, headers, end: true });
     golden(
         "reply-failed",
@@ -133,7 +138,7 @@ fn golden_enrollment() {
 #[test]
 fn golden_trailers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/trailers.bin");
-    let block = trailers(&vec![("grpc-status".into(), b"0".to_vec())]).unwrap();
+    let block = trailers(&fields([("grpc-status", "0")])).unwrap();
     assert_eq!(block, fs::read(path).unwrap());
 }
 
@@ -203,7 +208,8 @@ fn a_message_of_the_largest_size_passes_and_one_more_byte_does_not() {
 #[test]
 fn lists_are_bounded_both_ways() {
     let groups = |len| RequestV1 { groups: vec![String::new(); len], ..golden_request() };
-    let headers = |len| RequestV1 { headers: vec![(String::new(), vec![]); len], ..golden_request() };
+    let headers =
+        |len| RequestV1 { headers: fields(std::iter::repeat_n(("x", b""), len)), ..golden_request() };
     let extra = |len| RequestV1 { extra: vec![(String::new(), vec![]); len], ..golden_request() };
     let values = |len| RequestV1 { extra: vec![("k".into(), vec![String::new(); len])], ..golden_request() };
     let extensions = |len| RequestV1 { extensions: vec![(1, vec![]); len], ..golden_request() };
@@ -237,6 +243,37 @@ fn a_list_that_claims_more_than_there_is_costs_nothing() {
     too_many.extend(vec![0; LIST_MAX + 1]);
     let refused = decode::<EnrolledV1>(&framed(EnrolledV1::KIND, &too_many));
     assert_eq!(refused, Err(WireError::Malformed { kind: EnrolledV1::KIND }));
+}
+
+#[test]
+fn what_is_no_header_field_is_no_message() {
+    // A `ReplyV1::Head` with status 200 and one field.
+    let head = |name: &[u8], value: &[u8]| {
+        let sizes = [name, value].map(|text| u8::try_from(text.len()).unwrap());
+        let contents = [&[2, 0xc8, 1, 1, sizes[0]], name, &[sizes[1]], value, &[0]].concat();
+        decode::<ReplyV1>(&framed(ReplyV1::KIND, &contents))
+    };
+    let good = ReplyV1::Head { status: 200, headers: fields([("x", "v")]), end: false };
+    assert_eq!(head(b"x", b"v").unwrap().unwrap().0, good);
+    assert_eq!(head(b"X", b"v").unwrap().unwrap().0, good);
+    for (name, value) in [
+        (&b""[..], &b"v"[..]),
+        (b"a b", b"v"),
+        (b"a:", b"v"),
+        (b":path", b"v"),
+        ("\u{e9}".as_bytes(), b"v"),
+        (b"\xff", b"v"),
+        (b"x", b"v\r\nevil: v"),
+        (b"x", b"v\n"),
+        (b"x", b"\0"),
+        (b"x", b"\x7f"),
+    ] {
+        assert_eq!(
+            head(name, value),
+            Err(WireError::Malformed { kind: ReplyV1::KIND }),
+            "{name:?} {value:?}"
+        );
+    }
 }
 
 #[test]
@@ -288,7 +325,7 @@ fn decode_body(decoder: &mut BodyDecoder, input: &[u8], piece: usize) -> Result<
 
 #[test]
 fn a_framed_body_may_come_in_any_pieces() {
-    let fields = vec![("checksum".to_owned(), b"abc".to_vec())];
+    let fields = fields([("checksum", b"abc")]);
     let body: Vec<u8> =
         [&chunk_head(5).unwrap()[..], b"hello", &chunk_head(1).unwrap(), b"!", &trailers(&fields).unwrap()]
             .concat();
@@ -311,7 +348,7 @@ fn a_framed_body_may_come_in_any_pieces() {
 fn broken_framing_is_refused() {
     let head = |value: u32| value.to_be_bytes().to_vec();
     let trailers_of = |len: usize| head(1 << 31 | u32::try_from(len).unwrap());
-    let after_the_end = [&trailers(&vec![]).unwrap()[..], b"x"].concat();
+    let after_the_end = [&trailers(&HeaderMap::new()).unwrap()[..], b"x"].concat();
     for (input, why) in [
         (head(0), "chunk length out of range"),
         (head(u32::try_from(CHUNK_BYTES_MAX + 1).unwrap()), "chunk length out of range"),
@@ -328,7 +365,7 @@ fn broken_framing_is_refused() {
     for len in [0, CHUNK_BYTES_MAX + 1, usize::MAX] {
         assert!(chunk_head(len).is_err());
     }
-    let long = |len| trailers(&vec![("k".into(), vec![0; len])]);
+    let long = |len| trailers(&fields([("k", vec![b'v'; len])]));
     let overhead = long(60_000).unwrap().len() - 4 - 60_000;
     assert!(long(TRAILERS_BYTES_MAX - overhead).is_ok());
     assert_eq!(long(TRAILERS_BYTES_MAX - overhead + 1), Err(WireError::Body("trailers too long")));
@@ -336,8 +373,9 @@ fn broken_framing_is_refused() {
 
 // ---- properties ----
 
-fn fields() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
-    vec((any::<String>(), vec(any::<u8>(), 0..40)), 0..10)
+fn any_fields() -> impl Strategy<Value = HeaderMap> {
+    let value = vec(any::<u8>().prop_filter("no control", |byte| *byte >= b' ' && *byte != 0x7f), 0..40);
+    vec(("[a-z0-9!#$%&'*+.^_`|~-]{1,20}", value), 0..10).prop_map(fields)
 }
 
 fn requests() -> impl Strategy<Value = RequestV1> {
@@ -348,7 +386,7 @@ fn requests() -> impl Strategy<Value = RequestV1> {
         vec((any::<String>(), vec(any::<String>(), 0..3)), 0..3),
     );
     let rest = (any::<bool>(), body, any::<bool>(), vec((any::<u16>(), vec(any::<u8>(), 0..9)), 0..3));
-    (any::<[u8; 16]>(), any::<String>(), any::<String>(), fields(), who, rest).prop_map(
+    (any::<[u8; 16]>(), any::<String>(), any::<String>(), any_fields(), who, rest).prop_map(
         |(
             exchange,
             method,
@@ -378,7 +416,7 @@ fn replies() -> impl Strategy<Value = ReplyV1> {
     prop_oneof![
         Just(ReplyV1::Dispatched),
         (any::<u16>(), any::<String>()).prop_map(|(code, message)| ReplyV1::Refused { code, message }),
-        (any::<u16>(), fields(), any::<bool>()).prop_map(|(status, headers, end)| ReplyV1::Head {
+        (any::<u16>(), any_fields(), any::<bool>()).prop_map(|(status, headers, end)| ReplyV1::Head {
             status,
             headers,
             end

@@ -6,7 +6,7 @@ use crate::{
     client::{Client, bearer},
     edge::Edge,
     http2::{End, Http2},
-    script::{ScriptedAgent, Step, answer, head},
+    script::{ScriptedAgent, Step, answer, head, raw_head},
 };
 
 #[test]
@@ -166,9 +166,7 @@ fn what_is_no_answer_is_not_passed_on() {
         |field: (&str, &str)| vec![head(200, &[good[0], field]), Step::Send(b"evil".to_vec()), Step::Finish];
     let of_status = |status| vec![head(status, &good), Step::Send(b"evil".to_vec()), Step::Finish];
     let end_with = |headers: &[(&str, &str)], more: &[u8]| {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-        let head = ReplyV1::Head { status: 200, headers: headers.collect(), end: true };
-        vec![Step::Say(head), Step::Send(more.to_vec()), Step::Finish]
+        vec![Step::Send(raw_head(200, headers, true)), Step::Send(more.to_vec()), Step::Finish]
     };
     let dispatched = encode(&ReplyV1::Dispatched).unwrap().to_vec();
     let cases: Vec<(&str, Vec<Step>)> = vec![

@@ -134,8 +134,21 @@ async fn receive(recv: &mut RecvHalf) -> usize {
 
 /// The head of an answer that has a body.
 pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> Step {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-    Step::Say(ReplyV1::Head { status, headers: headers.collect(), end: false })
+    Step::Send(raw_head(status, headers, false))
+}
+
+/// A `ReplyV1::Head` byte by byte, so that it can hold what is no header field too.
+pub(crate) fn raw_head(status: u16, headers: &[(&str, &str)], end: bool) -> Vec<u8> {
+    let low = u8::try_from(status % 128).unwrap() | 128;
+    let mut message = vec![0, 2, 2, low, u8::try_from(status / 128).unwrap()];
+    message.push(u8::try_from(headers.len()).unwrap());
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        assert!(text.len() < 128, "a length of one byte");
+        message.push(u8::try_from(text.len()).unwrap());
+        message.extend(text.as_bytes());
+    }
+    message.push(u8::from(end));
+    [&u32::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat()
 }
 
 /// A whole answer.

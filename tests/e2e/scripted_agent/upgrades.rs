@@ -55,11 +55,9 @@ fn only_a_true_switch_is_passed_on() {
         .collect();
     for (status, headers) in cases {
         edge.counts("links 0");
-        let owned: Vec<_> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let head = head(status, &headers);
         let agent = ScriptedAgent::connect(&edge, "one", move |_any| {
-            let head = ReplyV1::Head { status, headers: owned.clone(), end: false };
-            vec![Step::Say(ReplyV1::Dispatched), Step::Say(head), Step::Send(b"elsewhere".to_vec())]
+            vec![Step::Say(ReplyV1::Dispatched), head.clone(), Step::Send(b"elsewhere".to_vec())]
         });
         let mut client = Client::connect(&edge, "http/1.1").unwrap();
         exec(&mut client, &[&bearer(&edge)]);

@@ -13,7 +13,7 @@ use hawser_http1::BodyLength;
 use hawser_kube::{close::CloseReason, headers, request_info::RequestAttributes};
 use hawser_tunnel::{
     BodyReader, BodyWriter, RecvHalf, SendHalf, StreamError,
-    wire::{BodyV1, Fields, ReplyV1, RequestV1},
+    wire::{BodyV1, ReplyV1, RequestV1},
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 
@@ -204,7 +204,7 @@ where
     let (mut head, mut answer) = response.into_parts();
     headers::sanitize_response(&mut head.headers);
     let end = answer.is_end();
-    let reply = ReplyV1::Head { status: head.status.as_u16(), headers: fields(&head.headers), end };
+    let reply = ReplyV1::Head { status: head.status.as_u16(), headers: head.headers, end };
     body.beside(send.send_reply(&reply)).await.ok_or(Broken::GivenUp)??;
     if end {
         send.finish();
@@ -223,7 +223,7 @@ where
     }
     let mut trailers = answer.trailers().await?;
     headers::sanitize_trailers(&mut trailers);
-    out.finish(&fields(&trailers)).await?;
+    out.finish(&trailers).await?;
     Ok(())
 }
 
@@ -250,10 +250,6 @@ impl<P: Future<Output = Result<(), StreamError>>> Pumped<'_, P> {
             }
         }
     }
-}
-
-fn fields(headers: &HeaderMap) -> Fields {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 /// Times one request is sent to the API server at most.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use hawser_kube::close::CloseReason;
 use hawser_tunnel::{
     RecvHalf, SendHalf,
-    wire::{Fields, ReplyV1, RequestV1},
+    wire::{ReplyV1, RequestV1},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     };
     match upgraded {
         Ok(Some(Upgraded::Switched { headers, early, read, write })) => {
-            let head = ReplyV1::Head { status: 101, headers: fields(&headers), end: false };
+            let head = ReplyV1::Head { status: 101, headers, end: false };
             if let Err(error) = send.send_reply(&head).await {
                 return tracing::debug!(%error, "the edge did not take the upgrade");
             }
@@ -50,7 +50,7 @@ pub(super) async fn serve(
         }
         Ok(None) => failed(&mut send, 502, TOKEN_REFUSED.to_owned(), false).await,
         Ok(Some(Upgraded::Refused { status, headers, body })) => {
-            let head = ReplyV1::Head { status: status.as_u16(), headers: fields(&headers), end: false };
+            let head = ReplyV1::Head { status: status.as_u16(), headers, end: false };
             let sent = async {
                 send.send_reply(&head).await?;
                 send.write(body).await
@@ -140,10 +140,6 @@ async fn stream(
         _left = &mut edge_left => {}
     }
     delivered(&send).await;
-}
-
-fn fields(headers: &HeaderMap) -> Fields {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 /// The one that was there, and the one read anew.

@@ -4,8 +4,8 @@
 use std::{cell::Cell, rc::Rc};
 
 use bytes::Bytes;
-use hawser_tunnel::{BodyReader, StreamError, wire::Fields};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use hawser_tunnel::{BodyReader, StreamError};
+use http::HeaderMap;
 
 use crate::apiserver::RequestBody;
 
@@ -38,13 +38,13 @@ pub(super) struct Upload {
     kept_bytes: usize,
     torn: bool,
     ended: bool,
-    trailers: Fields,
+    trailers: HeaderMap,
 }
 
 impl Upload {
     /// `ended` says that there is no body.
     pub(super) fn new(body: BodyReader, budget: Rc<Budget>, ended: bool) -> Self {
-        Self { body, budget, kept: Vec::new(), kept_bytes: 0, torn: false, ended, trailers: Fields::new() }
+        Self { body, budget, kept: Vec::new(), kept_bytes: 0, torn: false, ended, trailers: HeaderMap::new() }
     }
 
     /// Could the whole body be sent again?
@@ -92,7 +92,7 @@ impl Upload {
                 }
             }
         }
-        if let Err(error) = out.finish(header_map(&self.trailers)).await {
+        if let Err(error) = out.finish(self.trailers.clone()).await {
             tracing::debug!(%error, "the API server did not wait for the end of the body");
         }
         Ok(())
@@ -120,14 +120,6 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.budget.give(self.kept_bytes);
     }
-}
-
-/// Trailers as HTTP has them; what is no header field is left out.
-fn header_map(fields: &Fields) -> HeaderMap {
-    let fields = fields.iter().filter_map(|(name, value)| {
-        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?))
-    });
-    fields.collect()
 }
 
 /// kube-apiserver's own limit for bodies: what is larger is a stream for somebody else.

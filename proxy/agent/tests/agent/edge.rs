@@ -10,10 +10,10 @@ use hawser_tunnel::{
     Acceptor, AcceptorConfig, BodyReader, BodyWriter, CidKey, Connection, HandoverConfig, HandoverHub,
     Incoming, LinkConfig, StreamError, TunnelStream,
     wire::{
-        ALPN_ENROLL, ALPN_LINK, BodyV1, Class, Control, EnrolledV1, Enrollment, Fields, ReplyV1, RequestV1,
-        WelcomeV1,
+        ALPN_ENROLL, ALPN_LINK, BodyV1, Class, Control, EnrolledV1, Enrollment, ReplyV1, RequestV1, WelcomeV1,
     },
 };
+use http::{HeaderMap, HeaderValue, header::ACCEPT};
 use rustls::sign::SingleCertAndKey;
 
 use super::LIFETIME;
@@ -29,7 +29,7 @@ pub(crate) struct Answer {
     pub(crate) dispatched: usize,
     pub(crate) reply: Result<ReplyV1, StreamError>,
     pub(crate) body: Result<Vec<u8>, StreamError>,
-    pub(crate) trailers: Fields,
+    pub(crate) trailers: HeaderMap,
 }
 
 pub(crate) fn acceptor(authorities: &Authorities) -> Acceptor {
@@ -78,11 +78,11 @@ impl Edge {
 
     /// One exchange, whole.
     pub(crate) async fn ask(&self, request: &RequestV1, body: &[u8]) -> Answer {
-        self.ask_with(request, body, Fields::new()).await
+        self.ask_with(request, body, HeaderMap::new()).await
     }
 
     /// One exchange with trailers behind the request.
-    pub(crate) async fn ask_with(&self, request: &RequestV1, body: &[u8], trailers: Fields) -> Answer {
+    pub(crate) async fn ask_with(&self, request: &RequestV1, body: &[u8], trailers: HeaderMap) -> Answer {
         let TunnelStream { mut send, recv } = self.open(request).await;
         let body = Bytes::copy_from_slice(body);
         let up = async {
@@ -106,7 +106,7 @@ pub(crate) async fn answer(mut recv: hawser_tunnel::RecvHalf, framed: bool) -> A
             reply => break reply,
         }
     };
-    let mut answer = Answer { dispatched, reply, body: Ok(Vec::new()), trailers: Fields::new() };
+    let mut answer = Answer { dispatched, reply, body: Ok(Vec::new()), trailers: HeaderMap::new() };
     if !matches!(answer.reply, Ok(ReplyV1::Head { end: false, .. })) {
         return answer;
     }
@@ -145,8 +145,7 @@ impl Answer {
         let Ok(ReplyV1::Head { headers, .. }) = &self.reply else {
             panic!("no response but {:?}", self.reply)
         };
-        let found = headers.iter().find(|(found, _)| found == name);
-        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+        headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 }
 
@@ -156,7 +155,7 @@ pub(crate) fn request(method: &str, target: &str, body: BodyV1) -> RequestV1 {
         exchange: [7; 16],
         method: method.to_owned(),
         target: target.to_owned(),
-        headers: vec![("accept".to_owned(), b"application/json".to_vec())],
+        headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]),
         user: "hawser:alice@example.com".to_owned(),
         groups: vec!["hawser:edit".to_owned()],
         extra: Vec::new(),

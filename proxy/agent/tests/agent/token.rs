@@ -1,6 +1,10 @@
 //! The API server's 401 is about the agent's own token and never reaches a client; that of a proxied service does.
 
 use hawser_tunnel::wire::{BodyV1, ReplyV1};
+use http::{
+    HeaderValue,
+    header::{CONNECTION, UPGRADE},
+};
 
 use super::{
     edge::{Answer, get, request},
@@ -35,10 +39,10 @@ fn upgrade(target: &str) -> hawser_tunnel::wire::RequestV1 {
     let mut request = get(target);
     request.upgrade = true;
     request.trailers = false;
-    request.headers.extend([
-        ("connection".to_owned(), b"Upgrade".to_vec()),
-        ("upgrade".to_owned(), b"websocket".to_vec()),
-    ]);
+    request.headers.extend(
+        [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")]
+            .map(|(name, value)| (name, HeaderValue::from_static(value))),
+    );
     request
 }
 

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     agent_status, final_reply, first_message, judge,
     length::Length,
-    response_head, route,
+    malformed, response_status, route,
     upload::{Dispatched, Upload},
     watch::Events,
 };
@@ -49,7 +49,7 @@ pub(crate) async fn forward(
     if exchange.attrs().is_long_running() {
         request.body.unhurried();
     }
-    let message = first_message(exchange, request, &request.headers, false);
+    let message = first_message(exchange, request, false);
     let mut upload = Upload::new(&mut request.body, exchange.conn.config.limits.replay_bytes_max);
     let outcome = attempts(exchange, &message, &mut upload, responder, record).await;
     record.received(upload.bytes());
@@ -146,10 +146,7 @@ async fn attempt(
         }
     };
     let (status, mut headers, end) = match reply {
-        Ok(ReplyV1::Head { status, headers, end }) => {
-            let (status, headers) = response_head(status, headers)?;
-            (status, headers, end)
-        }
+        Ok(ReplyV1::Head { status, headers, end }) => (response_status(status)?, headers, end),
         Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
             return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message))));
         }
@@ -163,6 +160,7 @@ async fn attempt(
             return Err(agent_status(code, message).into());
         }
         Ok(ReplyV1::Dispatched) => return Ok(Attempt::Lost("the reply ended before its head".to_owned())),
+        Err(StreamError::Wire(error)) => return Err(malformed(&error.to_string()).into()),
         Err(error) => return Ok(Attempt::Lost(format!("the link to the agent broke ({error})"))),
     };
     judge(exchange, status, &headers)?;
@@ -236,7 +234,7 @@ async fn respond(
     if let Some(rest) = events.as_mut().map(Events::rest).filter(|rest: &Bytes| !rest.is_empty()) {
         responder.data(rest).await?;
     }
-    let (_status, mut trailers) = response_head(200, body.take_trailers())?;
+    let mut trailers = body.take_trailers();
     headers::sanitize_trailers(&mut trailers);
     responder.finish((!trailers.is_empty()).then_some(trailers)).await?;
     Ok(())

@@ -22,7 +22,7 @@ use hawser_tunnel::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{agent_status, final_reply, first_message, response_head, route};
+use super::{agent_status, final_reply, first_message, malformed, response_status, route};
 use crate::{
     downstream::{
         ClientError, Request, RequestBody, Responder,
@@ -42,7 +42,7 @@ pub(crate) async fn forward(
     record: &mut Record,
 ) -> Result<(), EdgeError> {
     upgrade.forward_headers(&mut request.headers);
-    let message = first_message(exchange, request, &request.headers, true);
+    let message = first_message(exchange, request, true);
     let (RequestBody::Http1(body), Responder::Http1(responder)) = (&mut request.body, responder) else {
         return Err(Status::bad_request("upgrades need HTTP/1.1").into());
     };
@@ -134,7 +134,7 @@ async fn ask(
     delivery.on_sent();
     match final_reply(&mut recv, delivery, || {}).await {
         Ok(ReplyV1::Head { status, headers, .. }) => {
-            let (status, headers) = response_head(status, headers).map_err(Asked::Answer)?;
+            let status = response_status(status).map_err(Asked::Answer)?;
             Ok(Opened { status, headers, send, recv })
         }
         Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
@@ -147,6 +147,7 @@ async fn ask(
         Ok(ReplyV1::Refused { message, .. }) => Err(Asked::Lost(message)),
         Ok(ReplyV1::Failed { code, message, .. }) => Err(Asked::Answer(agent_status(code, message))),
         Ok(ReplyV1::Dispatched) => Err(Asked::Lost("the reply ended before its head".to_owned())),
+        Err(StreamError::Wire(error)) => Err(Asked::Answer(malformed(&error.to_string()))),
         Err(error) => Err(Asked::Lost(error.to_string())),
     }
 }

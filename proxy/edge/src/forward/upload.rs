@@ -5,13 +5,11 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use hawser_kube::headers::sanitize_trailers;
-use hawser_tunnel::{BodyWriter, wire::Fields};
+use hawser_tunnel::BodyWriter;
+use http::HeaderMap;
 use tokio::sync::Notify;
 
-use crate::{
-    downstream::{ClientError, RequestBody},
-    forward::fields,
-};
+use crate::downstream::{ClientError, RequestBody};
 
 /// Set when the agent has dispatched the request.
 #[derive(Default)]
@@ -41,7 +39,7 @@ pub(super) struct Upload<'b, 'a> {
     bytes_max: usize,
     /// Something was sent that is not kept.
     torn: bool,
-    ended: Option<Fields>,
+    ended: Option<HeaderMap>,
     taken: usize,
 }
 
@@ -83,7 +81,7 @@ impl<'b, 'a> Upload<'b, 'a> {
             let Some(bytes) = self.body.chunk().await? else {
                 let mut trailers = self.body.trailers().await?.unwrap_or_default();
                 sanitize_trailers(&mut trailers);
-                self.ended = Some(fields(&trailers));
+                self.ended = Some(trailers);
                 break;
             };
             let length = bytes.len();

@@ -3,12 +3,13 @@
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 
 use super::{RecvHalf, SendHalf};
 use crate::error::StreamError;
 use crate::wire::{
-    self, BodyDecoder, BodyEvent, CHUNK_BYTES_MAX, Control, EnrollV1, Enrollment, Fields, Frame, Message,
-    ReplyV1, RequestV1, WireError,
+    self, BodyDecoder, BodyEvent, CHUNK_BYTES_MAX, Control, EnrollV1, Enrollment, Frame, Message, ReplyV1,
+    RequestV1, WireError,
 };
 
 impl SendHalf {
@@ -69,7 +70,7 @@ impl SendHalf {
     ///
     /// # Errors
     /// As [`SendHalf::write`]; [`StreamError::Wire`] if they are too long.
-    pub async fn finish_framed(&mut self, trailers: &Fields) -> Result<(), StreamError> {
+    pub async fn finish_framed(&mut self, trailers: &HeaderMap) -> Result<(), StreamError> {
         self.write(wire::trailers(trailers)?).await?;
         self.finish();
         Ok(())

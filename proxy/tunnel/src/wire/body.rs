@@ -6,10 +6,11 @@
 //! block was cut short.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::bounded::pairs;
-use super::{Fields, WireError};
+use super::WireError;
+use super::bounded;
 
 /// Longest chunk of body under one chunk head.
 pub const CHUNK_BYTES_MAX: usize = 1 << 24;
@@ -23,7 +24,7 @@ pub enum BodyEvent {
     /// Bytes of the body, never empty.
     Data(Bytes),
     /// The body is complete; its trailers, often none.
-    End(Fields),
+    End(HeaderMap),
 }
 
 /// What precedes `len` bytes of body.
@@ -41,7 +42,7 @@ pub fn chunk_head(len: usize) -> Result<[u8; 4], WireError> {
 ///
 /// # Errors
 /// [`WireError::Body`] above [`TRAILERS_BYTES_MAX`].
-pub fn trailers(fields: &Fields) -> Result<Bytes, WireError> {
+pub fn trailers(fields: &HeaderMap) -> Result<Bytes, WireError> {
     const TOO_LONG: WireError = WireError::Body("trailers too long");
     let block = postcard::to_allocvec(&TrailersRef { fields }).map_err(|_list| TOO_LONG)?;
     let len = u32::try_from(block.len()).map_err(|_overflow| TOO_LONG)?;
@@ -126,7 +127,7 @@ impl BodyDecoder {
         }
     }
 
-    fn take_trailers(&mut self) -> Result<Fields, WireError> {
+    fn take_trailers(&mut self) -> Result<HeaderMap, WireError> {
         match postcard::take_from_bytes::<Trailers>(&self.held.split()) {
             Ok((block, [])) => Ok(block.fields),
             Ok(_) | Err(_) => Err(WireError::Body("malformed trailers")),
@@ -136,14 +137,14 @@ impl BodyDecoder {
 
 #[derive(Serialize)]
 struct TrailersRef<'a> {
-    #[serde(with = "pairs")]
-    fields: &'a Fields,
+    #[serde(with = "bounded::fields")]
+    fields: &'a HeaderMap,
 }
 
 #[derive(Deserialize)]
 struct Trailers {
-    #[serde(with = "pairs")]
-    fields: Fields,
+    #[serde(with = "bounded::fields")]
+    fields: HeaderMap,
 }
 
 const HEAD_BYTES: usize = 4;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeSeq as _, Serializer};
 
 /// Longest list of fields, groups, values or names in a message.
@@ -28,47 +28,126 @@ pub(super) mod list {
     }
 }
 
-/// `#[serde(with = "pairs")]`: names with byte strings, up to [`LIST_MAX`].
-pub(super) mod pairs {
-    use super::{ByteString, Deserializer, LIST_MAX, Serialize, Serializer, read_pairs, write_list};
+/// `#[serde(with = "fields")]`: header fields, names with byte strings, up to [`LIST_MAX`]. What is no field of HTTP is no
+/// message.
+pub(super) mod fields {
+    use std::fmt;
 
-    pub(crate) fn serialize<S: Serializer>(items: &[(String, Vec<u8>)], to: S) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, LIST_MAX>(items.iter().map(|(name, value)| (name, RefBytes(value))), to)
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{
+        Deserialize, Deserializer, Error, LIST_MAX, RefBytes, SeqAccess, Serializer, Visitor, write_list,
+    };
+
+    pub(crate) fn serialize<S: Serializer>(fields: &HeaderMap, to: S) -> Result<S::Ok, S::Error> {
+        let pairs = Counted {
+            pairs: fields.iter().map(|(name, value)| (name.as_str(), RefBytes(value.as_bytes()))),
+            left: fields.len(),
+        };
+        write_list::<_, _, LIST_MAX>(pairs, to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<(String, Vec<u8>)>, D::Error> {
-        read_pairs::<String, D, LIST_MAX>(from)
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HeaderMap, D::Error> {
+        from.deserialize_seq(FieldsVisitor)
     }
 
-    /// Borrowed twin of [`ByteString`].
-    pub(crate) struct RefBytes<'a>(pub(crate) &'a [u8]);
+    /// A map of header fields knows how many it has, its iterator does not.
+    struct Counted<I> {
+        pairs: I,
+        left: usize,
+    }
 
-    impl Serialize for RefBytes<'_> {
-        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-            to.serialize_bytes(self.0)
+    impl<I: Iterator> Iterator for Counted<I> {
+        type Item = I::Item;
+
+        fn next(&mut self) -> Option<I::Item> {
+            self.left = self.left.saturating_sub(1);
+            self.pairs.next()
+        }
+
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (self.left, Some(self.left))
         }
     }
 
-    impl From<ByteString> for Vec<u8> {
-        fn from(bytes: ByteString) -> Self {
-            bytes.0
+    impl<I: Iterator> ExactSizeIterator for Counted<I> {}
+
+    struct FieldsVisitor;
+
+    impl<'de> Visitor<'de> for FieldsVisitor {
+        type Value = HeaderMap;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {LIST_MAX} header fields")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<HeaderMap, A::Error> {
+            // Room for what requests have; beyond, it grows with what is really there.
+            let mut fields = HeaderMap::with_capacity(pairs.size_hint().unwrap_or(0).min(USUAL_FIELDS_MAX));
+            while let Some((Name(name), Value(value))) = pairs.next_element()? {
+                if fields.len() == LIST_MAX {
+                    return Err(A::Error::custom("list too long"));
+                }
+                fields.try_append(name, value).map_err(A::Error::custom)?;
+            }
+            Ok(fields)
         }
     }
+
+    struct Name(HeaderName);
+
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            struct Text;
+            impl Visitor<'_> for Text {
+                type Value = Name;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("the name of a header field")
+                }
+
+                fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+                    HeaderName::from_bytes(name.as_bytes()).map(Name).map_err(E::custom)
+                }
+            }
+            from.deserialize_str(Text)
+        }
+    }
+
+    struct Value(HeaderValue);
+
+    impl<'de> Deserialize<'de> for Value {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            struct Whole;
+            impl Visitor<'_> for Whole {
+                type Value = Value;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("the value of a header field")
+                }
+
+                fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<Value, E> {
+                    HeaderValue::from_bytes(value).map(Value).map_err(E::custom)
+                }
+            }
+            from.deserialize_bytes(Whole)
+        }
+    }
+
+    const USUAL_FIELDS_MAX: usize = 32;
 }
 
 /// `#[serde(with = "extensions")]`: numbers with byte strings, up to [`EXTENSIONS_MAX`].
 pub(super) mod extensions {
-    use super::pairs::RefBytes;
-    use super::{Deserializer, EXTENSIONS_MAX, Serializer, read_pairs, write_list};
+    use super::{ByteString, Deserializer, EXTENSIONS_MAX, RefBytes, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<S: Serializer>(items: &[(u16, Vec<u8>)], to: S) -> Result<S::Ok, S::Error> {
         write_list::<_, _, EXTENSIONS_MAX>(items.iter().map(|(number, value)| (number, RefBytes(value))), to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u16, Vec<u8>)>, D::Error> {
-        read_pairs::<u16, D, EXTENSIONS_MAX>(from)
+        let items = read_list::<(u16, ByteString), D, EXTENSIONS_MAX>(from)?;
+        Ok(items.into_iter().map(|(number, value)| (number, value.0)).collect())
     }
 }
 
@@ -106,8 +185,7 @@ pub(super) mod blob {
 
 /// `#[serde(with = "blobs")]`: byte strings, up to [`LIST_MAX`].
 pub(super) mod blobs {
-    use super::pairs::RefBytes;
-    use super::{ByteString, Deserializer, LIST_MAX, Serializer, read_list, write_list};
+    use super::{ByteString, Deserializer, LIST_MAX, RefBytes, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<S: Serializer>(items: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
         write_list::<_, _, LIST_MAX>(items.iter().map(|bytes| RefBytes(bytes)), to)
@@ -115,7 +193,7 @@ pub(super) mod blobs {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
         let items = read_list::<ByteString, D, LIST_MAX>(from)?;
-        Ok(items.into_iter().map(Vec::from).collect())
+        Ok(items.into_iter().map(|bytes| bytes.0).collect())
     }
 }
 
@@ -131,13 +209,6 @@ fn write_list<T: Serialize, S: Serializer, const MAX: usize>(
         list.serialize_element(&item)?;
     }
     list.end()
-}
-
-fn read_pairs<'de, K: DeserializeOwned, D: Deserializer<'de>, const MAX: usize>(
-    from: D,
-) -> Result<Vec<(K, Vec<u8>)>, D::Error> {
-    let items = read_list::<(K, ByteString), D, MAX>(from)?;
-    Ok(items.into_iter().map(|(key, value)| (key, value.0)).collect())
 }
 
 fn read_list<'de, T: DeserializeOwned, D: Deserializer<'de>, const MAX: usize>(
@@ -181,11 +252,20 @@ impl<'de> Deserialize<'de> for ByteString {
                 f.write_str("bytes")
             }
 
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<ByteString, E> {
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<ByteString, E> {
                 Ok(ByteString(bytes.to_vec()))
             }
         }
         from.deserialize_bytes(Whole)
+    }
+}
+
+/// Borrowed twin of [`ByteString`].
+struct RefBytes<'a>(&'a [u8]);
+
+impl Serialize for RefBytes<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an agent says about an exchange before the response body: any number of messages, the last of
 //! which is `Head`, `Refused` or `Failed`.
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::bounded::pairs;
-use super::{Fields, Message};
+use super::Message;
+use super::bounded::fields;
 
 /// Agent to edge, on the exchange's own stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ pub enum ReplyV1 {
         /// HTTP status.
         status: u16,
         /// Header fields, sanitized.
-        #[serde(with = "pairs")]
-        headers: Fields,
+        #[serde(with = "fields")]
+        headers: HeaderMap,
         /// There is no body.
         end: bool,
     },

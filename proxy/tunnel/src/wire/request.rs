@@ -1,9 +1,10 @@
 //! The message that opens an exchange: edge to agent, first on every edge-opened stream.
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::bounded::{extensions, list, named_lists, pairs};
-use super::{Extensions, Fields, Message};
+use super::bounded::{extensions, fields, list, named_lists};
+use super::{Extensions, Message};
 
 /// A request that an edge has authorized, and as whom the cluster shall see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,8 @@ pub struct RequestV1 {
     /// Origin-form target, unchanged.
     pub target: String,
     /// Header fields, sanitized: no hop-by-hop and no identity fields.
-    #[serde(with = "pairs")]
-    pub headers: Fields,
+    #[serde(with = "fields")]
+    pub headers: HeaderMap,
     /// User to impersonate, never empty.
     pub user: String,
     /// Groups to impersonate.

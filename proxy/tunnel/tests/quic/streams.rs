@@ -8,7 +8,7 @@ use hawser_tunnel::wire::{BodyDecoder, BodyEvent, ReplyV1, WireError};
 use hawser_tunnel::{BodyReader, BodyWriter, LinkConfig, READ_BYTES_MAX, Stopped, StreamError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{AT_ONCE, Pair, echo, echo_all, read_all, read_exactly, request};
+use crate::support::{AT_ONCE, Pair, echo, echo_all, fields, read_all, read_exactly, request};
 
 #[tokio::test]
 async fn an_exchange_carries_request_marks_head_and_both_bodies() {
@@ -22,7 +22,7 @@ async fn an_exchange_carries_request_marks_head_and_both_bodies() {
     assert_eq!(agent.recv.recv_request().await.unwrap(), request());
     agent.send.send_reply(&ReplyV1::Dispatched).await.unwrap();
     assert_eq!(read_all(&mut agent.recv).await.unwrap(), b"hello");
-    let head = ReplyV1::Head { status: 201, headers: vec![("x".into(), b"y".to_vec())], end: false };
+    let head = ReplyV1::Head { status: 201, headers: fields("x", "y"), end: false };
     agent.send.send_reply(&head).await.unwrap();
     agent.send.write(Bytes::from_static(b"world")).await.unwrap();
     agent.send.finish();
@@ -209,7 +209,7 @@ async fn framed_bodies_carry_trailers() {
     let pair = Pair::new().await;
     let (mut edge, mut agent) = pair.stream().await;
     let body = Bytes::from(vec![5; 300_000]);
-    let trailers = vec![("grpc-status".to_owned(), b"0".to_vec())];
+    let trailers = fields("grpc-status", "0");
     let send = async {
         edge.send.write_framed(body.clone()).await.unwrap();
         edge.send.write_framed(Bytes::new()).await.unwrap();
@@ -225,9 +225,9 @@ async fn framed_bodies_carry_trailers() {
             }
         }
     };
-    let ((), (got, fields)) = tokio::join!(send, receive);
+    let ((), (got, ended)) = tokio::join!(send, receive);
     assert_eq!(got, [&body[..], b"end"].concat());
-    assert_eq!(fields, trailers);
+    assert_eq!(ended, trailers);
     assert_eq!(agent.recv.read().await.unwrap(), None);
 }
 
@@ -236,7 +236,7 @@ async fn bodies_are_read_and_written_the_same_framed_or_raw() {
     let pair = Pair::new().await;
     for framed in [false, true] {
         let (mut edge, agent) = pair.stream().await;
-        let trailers = vec![("grpc-status".to_owned(), b"0".to_vec())];
+        let trailers = fields("grpc-status", "0");
         let send = async {
             let mut body = BodyWriter::new(&mut edge.send, framed);
             body.write(Bytes::from_static(b"hello ")).await.unwrap();
@@ -254,7 +254,7 @@ async fn bodies_are_read_and_written_the_same_framed_or_raw() {
         };
         let ((), (len, got)) = tokio::join!(send, receive);
         assert_eq!(len, 200_006);
-        assert_eq!(got, if framed { trailers } else { vec![] });
+        assert_eq!(got, if framed { trailers } else { http::HeaderMap::new() });
         assert_eq!(edge.send.stopped().await, Stopped::Delivered, "framed: {framed}");
     }
 }

@@ -11,6 +11,7 @@ use hawser_tunnel::{
     Acceptor, AcceptorConfig, CidKey, Connection, DialConfig, HandoverConfig, HandoverHub, Incoming,
     LinkConfig, LinkError, RecvHalf, StreamError, TunnelStream, dial,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
@@ -202,12 +203,17 @@ pub(crate) fn echo_all(agent: Connection) -> JoinSet<()> {
     tasks
 }
 
+/// One header field.
+pub(crate) fn fields(name: &'static str, value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+}
+
 pub(crate) fn request() -> RequestV1 {
     RequestV1 {
         exchange: [7; 16],
         method: "POST".to_owned(),
         target: "/api/v1/namespaces/default/pods?dryRun=All".to_owned(),
-        headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
+        headers: fields("content-type", "application/json"),
         user: "hawser:alice@example.com".to_owned(),
         groups: vec!["hawser:edit".to_owned()],
         extra: vec![],
