@@ -191,7 +191,8 @@ async fn hold(agent: &Rc<Agent>, route: &Route, spare: bool, scope: &Scope) -> R
             accepted = connection.accept() => match accepted {
                 Ok(stream) if drain.is_some() => stream.refuse(),
                 Ok(stream) => {
-                    exchanges.spawn_local(serve::serve(Rc::clone(agent), stream));
+                    // In a box of its own: to spawn a future moves it several times.
+                    exchanges.spawn_local(Box::pin(serve::serve(Rc::clone(agent), stream)));
                     if exchanges.len() > BUSY_EXCHANGES {
                         // Full means that somebody has asked already.
                         agent.busy.try_send(route.clone()).ok();

@@ -10,7 +10,7 @@ use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hawser_kube::close::CloseReason;
@@ -193,35 +193,33 @@ impl RecvHalf {
         if first.len() >= MERGE_BELOW {
             return Ok(Some(first));
         }
-        // QUIC delivers packet by packet. One copy here is cheaper than a TLS record or an h2 frame for
-        // each packet later.
+        let mut first = Some(first);
+        let merged = poll_fn(|cx| Poll::Ready(self.merge(cx, first.take().unwrap_or_default())));
+        Ok(Some(merged.await))
+    }
+
+    /// Adds what has arrived already: QUIC delivers packet by packet, and one copy here is cheaper than a TLS record or an
+    /// h2 frame for each packet later. No future, so that the pieces do not become a part of every exchange.
+    fn merge(&mut self, cx: &mut Context<'_>, first: Bytes) -> Bytes {
         const NONE: Bytes = Bytes::new();
         let (mut chunks, mut count, mut total) = ([NONE; CHUNKS_MAX], 1, first.len());
         chunks[0] = first;
         while count < CHUNKS_MAX && total < READ_BYTES_MAX {
+            let read = pin!(self.quic.read_chunk(READ_BYTES_MAX - total, ORDERED));
             // An end or an error found here is found again by the next read.
-            let Some(bytes) = self.read_at_once(READ_BYTES_MAX - total).await else { break };
-            total += bytes.len();
-            chunks[count] = bytes;
+            let Poll::Ready(Ok(Some(chunk))) = read.poll(cx) else { break };
+            total += chunk.bytes.len();
+            chunks[count] = chunk.bytes;
             count += 1;
         }
         if let ([only], _) = chunks.split_at_mut(count) {
-            return Ok(Some(mem::take(only)));
+            return mem::take(only);
         }
         let mut merged = BytesMut::with_capacity(total);
         for chunk in &chunks[..count] {
             merged.extend_from_slice(chunk);
         }
-        Ok(Some(merged.freeze()))
-    }
-
-    /// What has arrived already, up to `bytes_max`.
-    async fn read_at_once(&mut self, bytes_max: usize) -> Option<Bytes> {
-        let mut read = pin!(self.quic.read_chunk(bytes_max, ORDERED));
-        match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
-            Poll::Ready(Ok(Some(chunk))) => Some(chunk.bytes),
-            Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => None,
-        }
+        merged.freeze()
     }
 
     fn end(&mut self, code: u32) {

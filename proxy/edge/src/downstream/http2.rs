@@ -76,7 +76,8 @@ enum Window {
 fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let conn = Rc::clone(conn);
     let live = conn.count();
-    tokio::task::spawn_local(async move {
+    // In a box of its own: to spawn a future moves it several times.
+    tokio::task::spawn_local(Box::pin(async move {
         let (head, stream) = request.into_parts();
         let length =
             match head.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().map(str::parse)) {
@@ -103,7 +104,7 @@ fn spawn(conn: &Rc<Conn>, request: http::Request<RecvStream>, respond: SendRespo
             body.drain().await;
         }
         drop(live);
-    });
+    }));
 }
 
 /// A request body on its h2 stream.
