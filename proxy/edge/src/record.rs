@@ -6,9 +6,7 @@ use std::{rc::Rc, time::Instant};
 use bytes::BytesMut;
 use hawser_audit::Slot;
 use hawser_kube::{
-    audit_event::{
-        ApiVersion, Event, Kind, Level, ObjectRef, ResponseStatus, Stage, UserInfo, cut_user_agent,
-    },
+    audit_event::{CREDENTIAL_ID, DECISION, Event, ObjectRef, REASON, ResponseStatus, Stage, cut_user_agent},
     close::CloseReason,
     request_info::{Action, RequestAttributes},
     status::Status,
@@ -51,29 +49,21 @@ impl Record {
         let received = shared.clock.wall();
         let user_agent = request.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let event = Event {
-            kind: Kind::Event,
-            api_version: ApiVersion::V1,
-            level: Level::Metadata,
             audit_id: id.to_string(),
-            stage: Stage::RequestReceived,
             request_uri: request.target.clone(),
             verb: attrs
                 .map_or_else(|| request.method.as_str().to_ascii_lowercase(), |attrs| attrs.verb.clone()),
-            user: UserInfo::default(),
-            impersonated_user: None,
             source_ips: vec![conn.peer.ip().to_canonical().to_string()],
             user_agent: user_agent.map(cut_user_agent).unwrap_or_default(),
             object_ref: attrs.and_then(ObjectRef::of),
-            response_status: None,
-            request_object: None,
-            response_object: None,
             request_received_timestamp: received,
             stage_timestamp: received,
             annotations: [
-                ("hawser.dev/cluster".to_owned(), conn.host.cluster.to_string()),
-                ("hawser.dev/edge".to_owned(), conn.config.edge_id.clone()),
+                ("hawser.dev/cluster".into(), conn.host.cluster.to_string()),
+                ("hawser.dev/edge".into(), conn.config.edge_id.clone()),
             ]
             .into(),
+            ..Event::default()
         };
         let mut record = Self {
             conn: Rc::clone(conn),
@@ -92,10 +82,10 @@ impl Record {
             bytes_out: 0,
         };
         if let Some(action) = attrs.and_then(action) {
-            record.note("action", action.to_owned());
+            record.note("hawser.dev/action", action.to_owned());
         }
         if let Some(session) = kubectl_session(&request.headers) {
-            record.note("kubectl-session", session.to_string());
+            record.note("hawser.dev/kubectl-session", session.to_string());
         }
         record
     }
@@ -118,7 +108,7 @@ impl Record {
         user.username = subject.user.to_string();
         user.groups.push("system:authenticated".to_owned());
         user.extra.insert(CREDENTIAL_ID.to_owned(), vec![subject.credential.to_string()]);
-        self.note("credential", subject.credential.to_string());
+        self.note("hawser.dev/credential", subject.credential.to_string());
         if self.conn.config.audit_request_received {
             let mut event = self.event.clone();
             event.annotations.clear();
@@ -135,7 +125,7 @@ impl Record {
         let policies: Vec<&str> = permit.policies().collect();
         let policies = policies.join(",");
         self.decision("allow", &format!("Hawser: allowed by {policies}"));
-        self.note("policy", policies);
+        self.note("hawser.dev/policy", policies);
         self.slot = Some(slot);
     }
 
@@ -179,7 +169,7 @@ impl Record {
         self.bytes_in += bytes as u64;
     }
 
-    /// Counts the exchange and completes its last event.
+    /// Counts the exchange, and takes its event, completed.
     fn close(&mut self) -> Event {
         let shared = &self.conn.worker.shared;
         shared.metrics.exchanges.get_or_create(&self.labels()).inc();
@@ -188,11 +178,11 @@ impl Record {
         }
         if let Some(reason) = &self.cut {
             let reason = reason.as_str().to_owned();
-            self.note("cut-reason", reason);
+            self.note("hawser.dev/cut-reason", reason);
         }
-        self.note("bytes-in", self.bytes_in.to_string());
-        self.note("bytes-out", self.bytes_out.to_string());
-        let mut event = self.event.clone();
+        self.note("hawser.dev/bytes-in", self.bytes_in.to_string());
+        self.note("hawser.dev/bytes-out", self.bytes_out.to_string());
+        let mut event = std::mem::take(&mut self.event);
         event.response_status = event.response_status.or_else(|| {
             Some(match self.code {
                 // What the API server writes where nothing was answered (audit.go).
@@ -224,13 +214,13 @@ impl Record {
     }
 
     fn decision(&mut self, decision: &str, reason: &str) {
-        self.event.annotations.insert("authorization.k8s.io/decision".to_owned(), decision.to_owned());
-        self.event.annotations.insert("authorization.k8s.io/reason".to_owned(), reason.to_owned());
-        self.note("decision", decision.to_owned());
+        self.note(DECISION, decision.to_owned());
+        self.note(REASON, reason.to_owned());
+        self.note("hawser.dev/decision", decision.to_owned());
     }
 
-    fn note(&mut self, key: &str, value: String) {
-        self.event.annotations.insert(format!("hawser.dev/{key}"), value);
+    fn note(&mut self, key: &'static str, value: String) {
+        self.event.annotations.insert(key.into(), value);
     }
 
     /// An event before the last. What does not fit is counted there.
@@ -276,7 +266,5 @@ impl Drop for Record {
 
 /// A `Status` longer than this is recorded by its code alone.
 const FAILURE_BYTES_MAX: usize = 16 * 1024;
-/// Key in `user.extra`, as the API server writes it.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// How much of the target is kept of requests by people who could not sign in.
 const STRANGER_URI_BYTES_MAX: usize = 2048;

@@ -3,7 +3,7 @@
 //! Tools that read a cluster's audit log read this one. The edge makes an event for each stage, refusals and
 //! failed sign-ins too; the audit room writes it down as one line.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::request_info::RequestAttributes;
 use crate::status::{Details, Status};
 
-/// One event. Field order is the API server's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One event. Field order is the API server's. The default is that of a request that has arrived, with nothing known of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Event {
     /// Always [`Kind::Event`].
@@ -63,64 +63,33 @@ pub struct Event {
     pub stage_timestamp: Timestamp,
     /// Further facts, such as [`DECISION`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Event {
-    /// An event at [`Level::Metadata`] for `request`; the caller adds what it knows beyond that.
-    #[must_use]
-    pub fn new(
-        audit_id: impl Into<String>,
-        stage: Stage,
-        request: &RequestAttributes,
-        user: UserInfo,
-        received: Timestamp,
-        reached: Timestamp,
-    ) -> Self {
-        Self {
-            kind: Kind::Event,
-            api_version: ApiVersion::V1,
-            level: Level::Metadata,
-            audit_id: audit_id.into(),
-            stage,
-            request_uri: request.raw_target.clone(),
-            verb: request.verb.clone(),
-            user,
-            impersonated_user: None,
-            source_ips: Vec::new(),
-            user_agent: String::new(),
-            object_ref: ObjectRef::of(request),
-            response_status: None,
-            request_object: None,
-            response_object: None,
-            request_received_timestamp: received,
-            stage_timestamp: reached,
-            annotations: BTreeMap::new(),
-        }
-    }
+    pub annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
 /// `kind` of an audit event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// The only one.
+    #[default]
     Event,
 }
 
 /// `apiVersion` of an audit event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ApiVersion {
     /// `audit.k8s.io/v1`
+    #[default]
     #[serde(rename = "audit.k8s.io/v1")]
     V1,
 }
 
 /// How much of an exchange an event keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// Nothing.
     None,
     /// Who, what, when and the outcome.
+    #[default]
     Metadata,
     /// The request's object too.
     Request,
@@ -129,9 +98,10 @@ pub enum Level {
 }
 
 /// When in an exchange an event is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// The head was read.
+    #[default]
     RequestReceived,
     /// The answer's head was sent and a long body follows; also the only stage of a failed authentication.
     ResponseStarted,
