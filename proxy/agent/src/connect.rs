@@ -1,29 +1,29 @@
 //! Keeps links up: for every edge one for short requests and one for bulk, each dialled again as soon as it is lost. A
 //! busy link asks for another beside it, which goes when it has been idle for a while.
-//! The certificate for them comes from enrolment (join token the first time, the pod's own ServiceAccount token always)
-//! and lives, with its key, in memory only.
+
+mod certificate;
 
 use std::{
-    cell::RefCell,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use hawser_identity::{AgentKey, TrustBundle, tls};
+use hawser_identity::{TrustBundle, tls};
 use hawser_kube::{clock::Clock, close::CloseReason};
 use hawser_transport::Scope;
 use hawser_tunnel::{
     Connection, DialConfig, LinkLost, TunnelStream, dial,
-    wire::{ALPN_ENROLL, ALPN_LINK, Class, Control, DrainV1, EnrollV1, Enrollment, HelloV1, StatusV1},
+    wire::{ALPN_LINK, Class, Control, DrainV1, HelloV1, StatusV1},
 };
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::CertificateDer;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
+
+use certificate::Certificate;
 
 use crate::{
     Config, Metrics,
@@ -42,8 +42,7 @@ pub(crate) struct Agent {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) kept: Rc<Budget>,
     edges: TrustBundle,
-    identity: RefCell<Option<Identity>>,
-    enrolling: tokio::sync::Mutex<()>,
+    certificate: Certificate,
     status: watch::Receiver<StatusV1>,
     /// Tells that a link is busy.
     busy: mpsc::Sender<Route>,
@@ -54,13 +53,6 @@ pub(crate) struct Agent {
 struct Route {
     edge: String,
     class: Class,
-}
-
-/// A certificate, and until when it is shown.
-#[derive(Clone)]
-struct Identity {
-    key: Arc<CertifiedKey>,
-    until: Instant,
 }
 
 /// Runs an agent until `scope` ends: then no new exchanges are taken, and those that run may finish.
@@ -90,8 +82,7 @@ pub async fn run(
         metrics,
         kept: Budget::new(KEPT_BYTES_MAX),
         edges,
-        identity: RefCell::default(),
-        enrolling: tokio::sync::Mutex::default(),
+        certificate: Certificate::default(),
         status,
         busy,
     });
@@ -149,7 +140,7 @@ async fn keep(agent: Rc<Agent>, route: Route, scope: Scope) -> Route {
             Ok(lost) => {
                 tracing::info!(edge, ?class, reason = %lost, "link down");
                 if lost == REVOKED {
-                    *agent.identity.borrow_mut() = None;
+                    agent.certificate.distrust();
                 }
             }
             Err(error) => {
@@ -157,7 +148,7 @@ async fn keep(agent: Rc<Agent>, route: Route, scope: Scope) -> Route {
                 failures += 1;
                 // It may be the certificate that the edge does not take (its authority was replaced).
                 if error.is_loss(&REVOKED) || failures.is_multiple_of(DISTRUST_AFTER) {
-                    *agent.identity.borrow_mut() = None;
+                    agent.certificate.distrust();
                 }
             }
         }
@@ -258,7 +249,7 @@ async fn set_up(
     edge: &str,
     class: Class,
 ) -> Result<(Connection, TunnelStream, watch::Receiver<StatusV1>), AgentError> {
-    let key = identity(agent, edge).await?;
+    let key = agent.certificate.get(agent, edge).await?;
     let connection = connect(agent, edge, Some(key), ALPN_LINK).await?;
     let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
     let mut control =
@@ -285,60 +276,6 @@ async fn set_up(
         }
     }
     Ok((connection, control, status))
-}
-
-/// The certificate to show, enrolling where there is none that lasts.
-async fn identity(agent: &Rc<Agent>, edge: &str) -> Result<Arc<CertifiedKey>, AgentError> {
-    let current = || agent.identity.borrow().clone().filter(|identity| identity.until > agent.clock.now());
-    if let Some(identity) = current() {
-        return Ok(identity.key);
-    }
-    let enrolling = agent.enrolling.lock().await;
-    if let Some(identity) = current() {
-        return Ok(identity.key);
-    }
-    let key = enrol(agent, edge).await?;
-    let until = agent.clock.now() + CERTIFICATE_SHOWN;
-    *agent.identity.borrow_mut() = Some(Identity { key: Arc::clone(&key), until });
-    drop(enrolling);
-    Ok(key)
-}
-
-async fn enrol(agent: &Rc<Agent>, edge: &str) -> Result<Arc<CertifiedKey>, AgentError> {
-    let config = &agent.config;
-    let proof = facts::proof(&agent.server, &*agent.clock).await.map_err(AgentError::Cluster)?;
-    let token = TokenFile::new(config.identity_token.clone()).text().map_err(|error| {
-        AgentError::Cluster(format!(
-            "the identity token {} cannot be read: {error}",
-            config.identity_token.display()
-        ))
-    })?;
-    let key = AgentKey::generate()?;
-    let question = EnrollV1 {
-        join_token: Some((config.join.id.clone(), config.join.secret.clone())),
-        service_account_token: token,
-        cluster_uid: proof.uid,
-        issuer: proof.issuer,
-        jwks: proof.jwks,
-        csr: key.csr()?,
-        replica: config.replica.clone(),
-        cluster_name: config.cluster.clone(),
-    };
-    let connection = connect(agent, edge, None, ALPN_ENROLL).await?;
-    let stream = |source| AgentError::Stream { edge: edge.to_owned(), source };
-    let mut exchange =
-        connection.open().await.map_err(|source| AgentError::Link { edge: edge.to_owned(), source })?;
-    exchange.send.send_enroll(&question).await.map_err(stream)?;
-    exchange.send.finish();
-    match exchange.recv.recv_enrollment().await.map_err(stream)? {
-        Enrollment::Enrolled(enrolled) => {
-            tracing::info!(edge, cluster = enrolled.cluster, "enrolled");
-            Ok(key.certified(enrolled.chain.into_iter().map(CertificateDer::from).collect())?)
-        }
-        Enrollment::Rejected(rejected) => {
-            Err(AgentError::Refused { edge: edge.to_owned(), message: rejected.message })
-        }
-    }
 }
 
 /// A QUIC connection to an edge, from a socket of its own (which spreads links over the edge's workers).
@@ -411,7 +348,5 @@ const BUSY_EXCHANGES: usize = 100;
 const SPARE_LINKS_MAX: usize = 3;
 /// How long a spare link may stay without an exchange.
 const SPARE_IDLE: Duration = Duration::from_secs(60);
-/// How long a certificate is used for new connections: less than the hour it lives.
-const CERTIFICATE_SHOWN: Duration = Duration::from_secs(40 * 60);
 /// Bodies kept for repetition, all exchanges together.
 const KEPT_BYTES_MAX: usize = 64 << 20;
