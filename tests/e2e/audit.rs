@@ -148,7 +148,7 @@ fn an_exec_refused_over_both_transports_is_one_command() {
     );
     let _policy = Policy::allow("t-watcher", &spec);
     let of = ["-n", sandbox.namespace.as_str()];
-    until("the policy is in force", Duration::from_secs(5), || {
+    until("the policy is in force", Duration::from_secs(20), || {
         person.kubectl(&[&of[..], &["get", "pod", "p"]].concat()).code == 0
     });
     let of_exec = |event: &Value| {

@@ -140,10 +140,10 @@ fn with_a_token_and_a_token_file_that_is_read_again() {
     let code = || ok(Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url]));
     assert_eq!(code(), "200");
     let _withdrawn = ok(&mut up().hawser(&["delete", "credential", &before.credential]));
-    until("the first token is worth nothing", Duration::from_secs(5), || code() == "401");
+    until("the first token is worth nothing", Duration::from_secs(20), || code() == "401");
     fs::write(&file, &tokens[1]).unwrap();
     // client-go looks at the file once a minute, and after a 401.
-    until("the second token is taken", Duration::from_secs(75), || code() == "200");
+    until("the second token is taken", Duration::from_secs(120), || code() == "200");
     running.kill().unwrap();
     let _gone = running.wait().unwrap();
 }

@@ -6,9 +6,10 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
+    time::Duration,
 };
 
-use hawser_tests::{Curl, Sandbox, Way, ok, run, run_with};
+use hawser_tests::{Curl, Sandbox, Way, ok, run, run_with, until};
 
 /// Forces SPDY on new kubectls.
 fn spdy(command: &mut Command) -> &mut Command {
@@ -98,9 +99,17 @@ fn attach_sees_what_the_container_says() {
     });
 }
 
+/// Waits for what pod `p` logs: it is ready as soon as its shell runs.
+fn has_logged(sandbox: &Sandbox) {
+    until("pod p has logged", LOADED, || {
+        ok(&mut sandbox.kubectl(Way::Direct, &["logs", "p"])) == "started\n"
+    });
+}
+
 #[test]
 fn logs_and_follow() {
     let sandbox = Sandbox::new("logs");
+    has_logged(&sandbox);
     assert_eq!(ok(&mut sandbox.kubectl(Way::Hawser, &["logs", "p"])), "started\n");
     let mut child = sandbox
         .kubectl(Way::Hawser, &["logs", "-f", "p"])
@@ -157,6 +166,10 @@ fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn logs_and_watches_over_websocket() {
     let sandbox = Sandbox::new("websocket");
+    has_logged(&sandbox);
+    until("there is something to watch", LOADED, || {
+        run(&mut sandbox.kubectl(Way::Direct, &["get", "configmap", "kube-root-ca.crt"])).code == 0
+    });
     let of = format!("/api/v1/namespaces/{}", sandbox.namespace);
     for (protocol, text) in
         [("", "started\n"), ("binary.k8s.io", "started\n"), ("base64.binary.k8s.io", "c3RhcnRlZAo=")]
@@ -166,7 +179,7 @@ fn logs_and_watches_over_websocket() {
         assert_eq!(direct, through, "{protocol}");
         assert_eq!(String::from_utf8(through.1.concat()).unwrap(), text, "{protocol}");
     }
-    let watch = format!("{of}/configmaps?watch=true&timeoutSeconds=1");
+    let watch = format!("{of}/configmaps?watch=true&timeoutSeconds=3");
     let [direct, through] = [Way::Direct, Way::Hawser].map(|way| websocket(way, &watch, ""));
     assert_eq!(direct, through);
     let event: serde_json::Value = serde_json::from_slice(&through.1[0]).unwrap();
@@ -181,6 +194,10 @@ fn port_forward_carries_connections() {
     let _made = hawser_tests::ok_with(&mut sandbox.kubectl(Way::Direct, &["apply", "-f", "-"]), &pod);
     let _ready =
         ok(&mut sandbox.kubectl(Way::Direct, &["wait", "pod/web", "--for=condition=Ready", "--timeout=60s"]));
+    until("the pod's server listens", LOADED, || {
+        let args = ["exec", "web", "--", "curl", "-sf", "http://127.0.0.1:8080/index.html"];
+        run(&mut sandbox.kubectl(Way::Direct, &args)).code == 0
+    });
     both(&sandbox, &["port-forward", "pod/web", ":8080"], |command| {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();
@@ -215,3 +232,6 @@ fn many_at_once() {
         assert_eq!(text.trim(), word, "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// What a pod needs to come to its point, on a busy machine.
+const LOADED: Duration = Duration::from_secs(60);

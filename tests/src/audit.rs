@@ -35,7 +35,7 @@ impl AuditLog {
     #[must_use]
     pub fn find(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut found = Vec::new();
-        until(what, Duration::from_secs(10), || {
+        until(what, Duration::from_secs(30), || {
             found = self.events();
             found.retain(&wanted);
             found.len() >= count

@@ -47,6 +47,8 @@ pub struct Up {
     pub edge: Edge,
     /// The clusters.
     pub clusters: Vec<Cluster>,
+    /// Lines to paste into a shell.
+    pub exports: Vec<String>,
 }
 
 /// The running edge.
@@ -303,7 +305,7 @@ impl Sandbox {
             run(&mut up.kubectl(Way::Direct, &["-n", namespace, "get", "serviceaccount", "default"])).code
                 == 0
         });
-        let ready = ["-n", namespace, "wait", "pod/p", "--for=condition=Ready", "--timeout=60s"];
+        let ready = ["-n", namespace, "wait", "pod/p", "--for=condition=Ready", "--timeout=120s"];
         let _ready = ok(&mut up.kubectl(Way::Direct, &ready));
         sandbox
     }

@@ -222,6 +222,12 @@ pub(crate) fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
+/// What cargo knows of the workspace.
+pub(crate) fn metadata() -> Result<serde_json::Value> {
+    let args = ["metadata", "--no-deps", "--offline", "--format-version=1"];
+    Ok(serde_json::from_str(&output(tool(cargo()).current_dir(repository()).args(args))?)?)
+}
+
 /// A copy, so that a running edge does not lose its program to the next build.
 fn install(built: &Path, program: &Path) -> Result<()> {
     fs::create_dir_all(program.parent().unwrap_or_else(|| Path::new("/")))?;

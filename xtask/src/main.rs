@@ -1,4 +1,4 @@
-//! Developer commands of Hawser: `cargo xtask up | down | test | bench | tidy | cluster`.
+//! Developer commands of Hawser: `cargo xtask up | down | build | test | bench | tidy | cluster`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool: output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "a composition root: reads the clock and the environment")]
 
@@ -43,6 +43,8 @@ enum Command {
     },
     /// Remove everything that `up` made, also after a crash half-way
     Down(StateOption),
+    /// Build the one static program, optimized, and print its path
+    Build,
     /// Run the tests; the last line says `N passed, N failed, N skipped`
     Test(test::Options),
     /// Print the path of a program that tests use, made on first use
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up { options, then } => up::up(&options, &then)?,
+        Command::Build => println!("{}", hawser::build()?.display()),
         Command::Test(options) => return Ok(exit_code(test::test(&options)?)),
         Command::Program { name } => println!("{}", name.path()?.display()),
         Command::Bench(bench) => bench::bench(&bench)?,

@@ -3,6 +3,7 @@
 //! Results are kept in `target/test-results/TIER.json`, and what the cluster and the edge logged
 //! beside it when an end-to-end stage fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,13 +14,15 @@ use serde::Serialize;
 
 use crate::command::{run, shown, tool};
 use crate::down::down;
-use crate::hawser::cargo;
+use crate::hawser::{cargo, metadata};
 use crate::progress::{heading, note, seconds};
 use crate::state::{State, cache, hex, repository};
 use crate::{interrupt, programs, tidy, up};
 
+mod files;
 mod stage;
 
+pub(crate) use files::{forgotten, is_end_to_end};
 use stage::{Counts, Stage};
 
 /// Which tier, and which part of it.
@@ -43,15 +46,7 @@ pub(crate) fn test(options: &Options) -> Result<bool> {
         (_, true) => Tier::Full,
         (false, false) => Tier::Plain,
     };
-    let stages: Vec<Stage> = tier
-        .stages()
-        .into_iter()
-        .filter(|stage| options.stage.is_empty() || options.stage.iter().any(|name| name == stage.name()))
-        .collect();
-    if stages.is_empty() {
-        let known: Vec<&str> = tier.stages().iter().map(Stage::name).collect();
-        bail!("--stage: this tier has {}", known.join(", "));
-    }
+    let stages = tier.chosen(&options.stage)?;
     let cold = !repository().join("target/test-results").exists();
     let started = Instant::now();
     let mut results = Vec::new();
@@ -85,6 +80,18 @@ impl Tier {
             Self::Quick => quick.to_vec(),
             Self::Plain | Self::Full => [&quick[..], &[Stage::Deny, Stage::EndToEnd]].concat(),
         }
+    }
+
+    /// The stages of these names, all if there are none, in the order in which they run.
+    fn chosen(self, names: &[String]) -> Result<Vec<Stage>> {
+        let mut stages = self.stages();
+        let unknown = names.iter().find(|name| !stages.iter().any(|stage| stage.name() == **name));
+        if let Some(unknown) = unknown {
+            let known: Vec<&str> = stages.iter().map(Stage::name).collect();
+            bail!("--stage {unknown}: the tier {} has {}", self.name(), known.join(", "));
+        }
+        stages.retain(|stage| names.is_empty() || names.iter().any(|name| name == stage.name()));
+        Ok(stages)
     }
 
     /// How many inputs a property is tried with, where its test leaves that open.
@@ -176,11 +183,17 @@ fn start_and_test(state: &State, tier: Tier) -> Result<Counts> {
     programs::prepare()?;
     let described = state.dir.join("up.json");
     fs::write(&described, serde_json::to_vec(&running)?)?;
-    Stage::EndToEnd.count(
-        &["test", "--package", "hawser-tests", "--features", "e2e", "--no-fail-fast"],
-        &[("HAWSER_TIER", tier.name().as_ref()), ("HAWSER_E2E", described.as_os_str())],
-        tier.stage_limit(),
-    )
+    let variables: [(&str, &OsStr); 2] =
+        [("HAWSER_TIER", tier.name().as_ref()), ("HAWSER_E2E", described.as_os_str())];
+    let mut counts = Counts::default();
+    let metadata = metadata()?;
+    for feature in files::FEATURES {
+        let names = files::of_feature(&metadata, feature);
+        let mut command = vec!["test", "--package", "hawser-tests", "--features", feature, "--no-fail-fast"];
+        command.extend(names.iter().flat_map(|name| ["--test", name]));
+        counts = counts + Stage::EndToEnd.count(&command, &variables, tier.stage_limit())?;
+    }
+    Ok(counts)
 }
 
 /// One per clone, so that two clones can test at the same time.
@@ -266,3 +279,24 @@ fn report(tier: Tier, cold: bool, took: Duration, results: &[Outcome]) {
 }
 
 const CARGO_DENY: &str = "0.20.2";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_chosen_by_names_that_the_tier_has() {
+        let chosen = |tier: Tier, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let stages = tier.chosen(&names).map_err(|error| error.to_string())?;
+            Ok::<_, String>(stages.iter().map(Stage::name).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(Tier::Quick, &[]).unwrap(), ["format", "tidy", "clippy", "unit"]);
+        assert_eq!(chosen(Tier::Plain, &["e2e", "tidy"]).unwrap(), ["tidy", "e2e"]);
+        let known = "format, tidy, clippy, unit";
+        for names in [&["e2e"][..], &["unit", "e2e"]] {
+            let error = chosen(Tier::Quick, names).unwrap_err();
+            assert_eq!(error, format!("--stage e2e: the tier quick has {known}"));
+        }
+    }
+}

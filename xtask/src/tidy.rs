@@ -8,18 +8,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::command::{output, tool};
-use crate::hawser::cargo;
+use crate::hawser::metadata;
 use crate::state::repository;
+use crate::test::{forgotten, is_end_to_end};
+
+mod documents;
+
+use documents::documents;
 
 /// Prints every fault found; says whether there was none.
 pub(crate) fn tidy() -> Result<bool> {
     let root = repository();
     let files = source_files(root);
-    let mut faults = layers(&dependencies(root)?);
+    let metadata = metadata()?;
+    let mut faults = layers(&dependencies(&metadata)?);
     faults.extend(mod_files(&files));
     faults.extend(promises(&files)?);
-    faults.extend(named_paths(root)?);
+    faults.extend(forgotten(&metadata, &files));
+    faults.extend(documents(root)?);
     for fault in &faults {
         println!("tidy: {fault}");
     }
@@ -28,14 +34,7 @@ pub(crate) fn tidy() -> Result<bool> {
 }
 
 /// Each crate of the workspace with the workspace's crates that it uses, in tests and build too.
-fn dependencies(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = output(tool(cargo()).current_dir(root).args([
-        "metadata",
-        "--no-deps",
-        "--offline",
-        "--format-version=1",
-    ]))?;
-    let metadata: Value = serde_json::from_str(&text)?;
+fn dependencies(metadata: &Value) -> Result<BTreeMap<String, Vec<String>>> {
     let mut found = BTreeMap::new();
     for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
         let local = |dependency: &&Value| dependency["path"].is_string();
@@ -80,41 +79,12 @@ fn mod_files(files: &[PathBuf]) -> Vec<String> {
 /// Each end-to-end test file begins with the promise that it tests.
 fn promises(files: &[PathBuf]) -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    for file in files.iter().filter(|file| file.parent().is_some_and(|dir| dir.ends_with("tests/e2e"))) {
+    for file in files.iter().filter(|file| is_end_to_end(file)) {
         if !fs::read_to_string(file)?.starts_with("//! ") {
             faults.push(format!("{}: must begin with `//! ` and the promise that it tests", file.display()));
         }
     }
     Ok(faults)
-}
-
-/// Every path that ARCHITECTURE.md names in backticks exists.
-fn named_paths(root: &Path) -> Result<Vec<String>> {
-    let file = root.join("ARCHITECTURE.md");
-    if !file.exists() {
-        return Ok(vec!["ARCHITECTURE.md is missing".to_owned()]);
-    }
-    let text = fs::read_to_string(file)?;
-    let tops: Vec<String> =
-        fs::read_dir(root)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    let missing = |path: &String| !root.join(path).exists();
-    Ok(paths_in(&text, &tops)
-        .into_iter()
-        .filter(missing)
-        .map(|path| format!("ARCHITECTURE.md names {path}, which is not there"))
-        .collect())
-}
-
-/// What stands in backticks, begins with a folder of the repository or looks like a Rust file, and
-/// is no pattern.
-fn paths_in(text: &str, tops: &[String]) -> Vec<String> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    let looks_like_path = |word: &&str| {
-        let top = word.split('/').next().unwrap_or_default();
-        let rooted = word.contains('/') && (tops.iter().any(|name| name == top) || word.ends_with(".rs"));
-        rooted && !word.contains(char::is_whitespace) && !word.contains(['*', '{', '<', '$', ':'])
-    };
-    quoted.filter(looks_like_path).map(|path| path.trim_end_matches('/').to_owned()).collect()
 }
 
 fn report_longest(root: &Path, files: &[PathBuf]) -> Result<()> {
@@ -177,13 +147,5 @@ mod tests {
         assert_eq!(check("hawser-kube", "hawser-policy"), 1, "a higher layer");
         assert_eq!(check("hawser-unheard-of", "hawser-kube"), 1, "no layer");
         assert_eq!(check("hawser-tests", "hawser-edge"), 0);
-    }
-
-    #[test]
-    fn only_paths_are_taken_for_paths() {
-        let tops = ["proxy".to_owned()];
-        let text =
-            "`proxy/edge/src/` and `edge/request.rs`, not `pods/exec`, `proxy/*/src` or `http://proxy/x`";
-        assert_eq!(paths_in(text, &tops), ["proxy/edge/src", "edge/request.rs"]);
     }
 }

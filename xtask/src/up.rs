@@ -1,6 +1,6 @@
 //! `cargo xtask up`: from a fresh machine to a kubectl that works through Hawser.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -49,8 +49,8 @@ pub(crate) struct Running {
     admin_kubeconfig: PathBuf,
     edge: Edge,
     clusters: Vec<RunningCluster>,
-    #[serde(skip)]
-    hawser: PathBuf,
+    /// Lines for a shell, so that kubectl, helm and hawser work in it as they stand.
+    exports: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -129,14 +129,15 @@ pub(crate) fn start(options: &Options, state: &State) -> Result<Running> {
             version: cluster.version(&kube)?,
         })
     };
+    let kubectl = kube.program("kubectl");
     Ok(Running {
-        kubectl: kube.program("kubectl"),
+        exports: exports([&program, &kubectl, &helm], &kubeconfig, edge.data_dir()),
+        kubectl,
         helm,
         kubeconfig,
         admin_kubeconfig,
         edge,
         clusters: clusters.iter().map(describe).collect::<Result<_>>()?,
-        hawser: program,
     })
 }
 
@@ -186,17 +187,24 @@ fn stop(state: &State, ran_before: bool) -> Result<()> {
     Ok(())
 }
 
+fn exports(programs: [&PathBuf; 3], kubeconfig: &Path, data_dir: &Path) -> Vec<String> {
+    let folders = programs.map(|program| program.parent().unwrap_or(program).display().to_string());
+    vec![
+        format!("export PATH=\"{}:$PATH\"", folders.join(":")),
+        format!("export KUBECONFIG=\"{}\"", kubeconfig.display()),
+        format!("export HAWSER_DATA_DIR=\"{}\"", data_dir.display()),
+    ]
+}
+
 fn print_what_to_try(state: &State, running: &Running) {
-    let tools = [&running.kubectl, &running.helm]
-        .map(|program| program.parent().unwrap_or(program).display().to_string());
-    println!("\n  export PATH={}:$PATH", tools.join(":"));
-    println!("  export KUBECONFIG={} ; kubectl get pods -A\n", running.kubeconfig.display());
-    println!("Then, for example:");
-    println!("  kubectl create deployment web --image {TEST_IMAGE} -- httpd -f -p 8080");
-    println!("  kubectl exec -it deploy/web -- sh");
+    println!();
+    for line in &running.exports {
+        println!("  {line}");
+    }
+    println!("\nThen follow \"Five minutes with it\" in README.md, or for example:");
+    println!("  kubectl get pods -A");
     println!("  kubectl get nodes      # refused, with a reason; works with:");
     println!("  kubectl --kubeconfig {} get nodes", running.admin_kubeconfig.display());
-    println!("  {} status --data-dir {}", running.hawser.display(), running.edge.data_dir().display());
     println!("  cargo xtask down --state {}", state.dir.display());
 }
 

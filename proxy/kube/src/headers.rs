@@ -5,8 +5,8 @@
 //! that set its `Impersonate-User` first and honoured `Connection: Impersonate-User` afterwards has handed out
 //! its own rights (GHSA-pvxj-25m6-7vqr, CVE-2022-31813).
 //!
-//! Everything else passes byte for byte. `Trailer` is kept on answers, because trailers are carried, and
-//! removed from requests, because theirs are not.
+//! Everything else passes byte for byte. `Trailer` is kept on answers and removed from requests. It only announces:
+//! the trailers of both are carried below `*/proxy` ([`sanitize_trailers`]), and nowhere else.
 
 use http::header::{self, HeaderMap, HeaderName};
 

@@ -38,8 +38,7 @@ impl PolicyHandle {
         self.table.load()
     }
 
-    /// Counts publications. An exchange whose permit has a lower [`crate::Permit::cut_epoch`] was decided by
-    /// an older table and has to be judged again. One atomic load: cheap enough for every chunk.
+    /// Counts publications. A permit with a lower [`crate::Permit::cut_epoch`] was decided by an older table.
     #[must_use]
     pub fn cut_epoch(&self) -> u64 {
         self.cut_epoch.load(Ordering::Acquire)

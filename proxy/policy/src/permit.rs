@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 /// Proof that a request was authorized; only [`crate::Table::authorize`] can make one.
 ///
-/// It stays valid as a description of what was decided; whether it would be decided again can be seen by
-/// comparing [`Permit::cut_epoch`] with [`crate::PolicyHandle::cut_epoch`].
+/// It stays valid as a description of what was decided. Whether it would be decided again is said only by deciding
+/// again, as the edge does for what is running whenever a table is published.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Permit {

@@ -143,11 +143,6 @@ impl Table {
         self.cluster_id(name).map(|(_, entry)| entry)
     }
 
-    /// All clusters, sorted by name.
-    pub fn clusters(&self) -> impl ExactSizeIterator<Item = &ClusterEntry> {
-        self.clusters.iter()
-    }
-
     pub(crate) fn set_cut_epoch(&mut self, cut_epoch: u64) {
         self.cut_epoch = cut_epoch;
     }

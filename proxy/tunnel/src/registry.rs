@@ -157,14 +157,6 @@ impl Registry {
         tokio::time::timeout_at(deadline.into(), found).await.ok().flatten()
     }
 
-    /// Every cluster with a link, by name, and how it is.
-    #[must_use]
-    pub fn clusters(&self) -> Vec<ClusterSnapshot> {
-        let table = self.0.table.load();
-        let by_name: BTreeMap<_, _> = table.iter().collect();
-        by_name.into_iter().map(|(cluster, entries)| snapshot(cluster, entries)).collect()
-    }
-
     /// A cluster's state; `None` if it has no link.
     #[must_use]
     pub fn cluster(&self, cluster: &str) -> Option<ClusterSnapshot> {
