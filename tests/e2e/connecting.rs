@@ -24,10 +24,9 @@ impl Kubeconfig {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
         let args = [&["kubeconfig", "root@example.com", "--output", path.to_str().unwrap()], flags].concat();
-        let made = run(&mut up().hawser(&args));
-        let credential =
-            made.stderr.split("(credential ").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
-        Self { credential: credential.to_owned(), folder, path }
+        let made = ok(&mut up().hawser(&[&args[..], &["--format", "json"]].concat()));
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        Self { credential: made["credential"].as_str().unwrap().to_owned(), folder, path }
     }
 
     fn kubectl(&self, args: &[&str]) -> Command {

@@ -1,8 +1,16 @@
-//! Several clusters behind one edge: one kubeconfig, a context each, and nothing of one cluster shows up in another.
+//! Several clusters behind one edge: one kubeconfig, a context each, and nothing of one cluster shows up in another. What
+//! keeps one from being used is said.
 
 use std::time::Duration;
 
-use hawser_tests::{Cluster, ok, ok_with, run, until, up};
+use hawser_tests::{Cluster, Ran, ok, ok_with, run, until, up};
+use parking_lot::{Mutex, MutexGuard};
+
+/// Tests run one after the other: one of them takes a right away that all others need.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock()
+}
 
 /// The first two clusters.
 fn two() -> (&'static Cluster, &'static Cluster) {
@@ -29,6 +37,7 @@ impl Drop for Whale<'_> {
 
 #[test]
 fn discovery_of_one_cluster_is_not_taken_for_anothers() {
+    let _alone = alone();
     let (one, other) = two();
     let _made = ok_with(&mut up().direct(other, &["apply", "-f", "-"]), Whale::CRD);
     let _whale = Whale(other);
@@ -49,6 +58,7 @@ fn discovery_of_one_cluster_is_not_taken_for_anothers() {
 
 #[test]
 fn a_grant_and_a_credential_are_good_where_they_say() {
+    let _alone = alone();
     let (one, other) = two();
     let folder = tempfile::tempdir().unwrap();
     let policy = format!(
@@ -86,4 +96,44 @@ fn a_grant_and_a_credential_are_good_where_they_say() {
     let elsewhere = run(&mut up().kubectl_as(&here, &["--server", &server, "get", "pods", "-n", "default"]));
     assert!(elsewhere.code == 1 && elsewhere.stderr.contains("Forbidden"), "{elsewhere:?}");
     let _gone = ok(&mut up().hawser(&["delete", "accesspolicy", "t-fleet"]));
+}
+
+/// A cluster whose agent has lost all its rights, until dropped.
+struct Unbound<'a>(&'a Cluster);
+
+impl<'a> Unbound<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        let _gone = ok(&mut up().direct(cluster, &["delete", "clusterrolebinding", "hawser-agent"]));
+        Self(cluster)
+    }
+}
+
+impl Drop for Unbound<'_> {
+    fn drop(&mut self) {
+        let agent = ["--clusterrole=hawser-agent", "--serviceaccount=hawser-system:hawser-agent"];
+        let bind = [&["create", "--save-config", "clusterrolebinding", "hawser-agent"][..], &agent].concat();
+        let _bound = run(&mut up().direct(self.0, &bind));
+    }
+}
+
+#[test]
+fn a_cluster_whose_agent_may_not_impersonate_is_not_connected() {
+    let _alone = alone();
+    let (_, other) = two();
+    let status =
+        |format: &str| -> Ran { run(&mut up().hawser(&["status", &other.name, "--output", format])) };
+    let unbound = Unbound::new(other);
+    // Each agent looks every half minute.
+    until("status says so", Duration::from_secs(75), || status("text").code == 3);
+    let told = status("text");
+    assert!(told.stdout.contains("not connected"), "{told:?}");
+    assert!(
+        told.stderr.contains("the agent may not impersonate users: apply what `hawser import`"),
+        "{told:?}"
+    );
+    assert!(status("json").stdout.contains("\"connected\": false"), "{:?}", status("json"));
+    drop(unbound);
+    until("it is connected again", Duration::from_secs(30), || status("text").code == 0);
+    let pods = ["--context", &other.name, "get", "pods", "-n", "default"];
+    let _carried = ok(&mut up().kubectl_as(&up().admin_kubeconfig, &pods));
 }

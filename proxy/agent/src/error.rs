@@ -1,6 +1,8 @@
 //! Why an agent has no link, in words for the operator of the cluster.
 
+use hawser_identity::clocks_apart;
 use hawser_tunnel::{LinkError, LinkLost, StreamError};
+use jiff::Timestamp;
 
 /// One attempt to connect failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +72,34 @@ fn hint(edge: &str, error: &LinkError) -> String {
         format!(" (UDP to {edge} is blocked on the way, or no edge listens there)")
     } else if says(&["UnknownIssuer", "BadSignature"]) {
         " (the edge does not have the CA of the join token: import the cluster again and apply what it prints)".to_owned()
-    } else if says(&["Expired", "expired", "NotValidYet"]) {
-        " (the clock of this node or of the edge is wrong, or the edge's certificate was not renewed)"
-            .to_owned()
     } else {
-        String::new()
+        out_of_time(&text).map(|clocks| format!(" ({clocks})")).unwrap_or_default()
     }
+}
+
+/// How far the clocks of this node and of the edge are apart, where that is why the edge's certificate is refused: rustls
+/// says what the clock here said, and when the certificate ended or begins.
+fn out_of_time(text: &str) -> Option<String> {
+    let time_after = |words: &str| {
+        let seconds = text.split_once(words)?.1.split(' ').next()?.parse().ok()?;
+        Timestamp::from_second(seconds).ok()
+    };
+    let here = time_after("verification time ")?;
+    let bound = time_after("is not valid after ").or_else(|| time_after("is not valid before "))?;
+    let mut told = clocks_apart("this node", here, "the edge's", bound);
+    if here > bound {
+        told.push_str("; if neither is, the edge did not renew its certificate: see its log");
+    }
+    Some(told)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustls::CertificateError::{self, ExpiredContext, NotValidYetContext};
+    use rustls_pki_types::UnixTime;
+
     use super::*;
 
     fn check(said: &str, hinted: &str) {
@@ -92,7 +112,23 @@ mod tests {
     fn failures_say_what_to_do() {
         check("no answer from 192.0.2.1:8443", "UDP to edge:8443 is blocked");
         check("invalid peer certificate: UnknownIssuer", "import the cluster again");
-        check("invalid peer certificate: certificate expired: verification time 5", "clock");
         check("peer closed", "handshake failed: peer closed");
+    }
+
+    #[test]
+    fn clocks_that_are_apart_are_told_with_their_difference() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let refused = |error: CertificateError, hinted: &str| {
+            check(&rustls::Error::InvalidCertificate(error).to_string(), hinted);
+        };
+        let (noon, day) = (1_795_521_600, 86_400);
+        refused(
+            ExpiredContext { time: at(noon), not_after: at(noon - 3 * day) },
+            "(the clock of this node, which says 2026-11-24T12:00:00Z, is at least 3d ahead of the edge's: set the one",
+        );
+        refused(
+            NotValidYetContext { time: at(noon), not_before: at(noon + 300) },
+            "(the clock of this node, which says 2026-11-24T12:00:00Z, is at least 5m behind the edge's: set the one",
+        );
     }
 }

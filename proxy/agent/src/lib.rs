@@ -18,4 +18,5 @@ mod serve;
 pub use config::Config;
 pub use connect::{LINK_NAME, run};
 pub use error::AgentError;
+pub use facts::STOPS_REQUESTS;
 pub use metrics::Metrics;

@@ -52,14 +52,22 @@ pub(crate) struct Options {
     /// How logs look
     #[arg(long, value_enum, default_value = "text")]
     log: cli::Format,
+    #[command(flatten)]
+    log_filter: logging::Filter,
 }
 
 /// Runs until SIGTERM or Ctrl-C, then drains.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
-    logging::start(options.log)?;
-    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| path.display().to_string());
-    let join = JoinToken::decode(&read(&options.join_token)?)
-        .with_context(|| format!("the join token in {}", options.join_token.display()))?;
+    let _log = logging::start(options.log, options.log_filter)?;
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| {
+            format!("{} cannot be read; the manifest of `hawser import` puts it there", path.display())
+        })
+    };
+    let join = JoinToken::decode(&read(&options.join_token)?).with_context(|| {
+        let file = options.join_token.display();
+        format!("the join token in {file} cannot be used: run `hawser import` again and apply what it prints")
+    })?;
     let config = Config {
         cluster: options.cluster,
         replica: options.replica,
@@ -79,12 +87,13 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let ready = Arc::clone(&metrics);
     let scope = Scope::root();
     hawser_transport::run(async {
+        let terminated = serve::terminated()?;
         let answers = health::Answers { registry, ready: Box::new(move || ready.ready()), status: None };
         let listener = health::listen(options.health).await?;
         let health = tokio::task::spawn_local(health::serve(listener, Arc::new(answers)));
         let stop = scope.clone();
         let signals = tokio::task::spawn_local(async move {
-            serve::terminated().await;
+            terminated.await;
             tracing::info!("draining");
             stop.cancel(CloseReason::Drain);
         });

@@ -38,8 +38,8 @@ pub(crate) fn run(options: &AgentImage) -> anyhow::Result<()> {
     let binary = std::fs::read(OWN_BINARY).with_context(|| format!("cannot read {OWN_BINARY}"))?;
     if elf::is_dynamic(&binary) {
         output::note(
-            "warning: this binary is dynamically linked, and the image holds nothing else: the agent will not start \
-             from it; use a release build, or build for a musl target",
+            "warning: this binary is dynamically linked, and the image holds nothing else: the agent will not start from \
+             it; in a clone of Hawser, `cargo xtask build` makes a static one and prints its path",
         );
     }
     let image = Image::new(&binary, &name)?;

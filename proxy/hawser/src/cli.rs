@@ -1,11 +1,12 @@
-//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own), 3 `status`: not everything is connected.
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own), 3 `status`: not everything is connected,
+//! or no edge answers.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::{agent, agent_image, config, import, kubeconfig, objects, output, serve, status};
+use crate::{agent, agent_image, config, import, kubeconfig, logging, objects, output, serve, status};
 
 /// Access to Kubernetes clusters that nobody can reach from outside.
 ///
@@ -25,7 +26,7 @@ use crate::{agent, agent_image, config, import, kubeconfig, objects, output, ser
     version,
     verbatim_doc_comment,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `status`: something is not connected."
+    after_help = EXIT_CODES
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -54,7 +55,8 @@ enum Command {
     Delete(Delete),
     /// Check a file without changing anything
     Check(Check),
-    /// Show clusters and their connections; exit code 3 when one is not connected
+    /// Show clusters and their connections
+    #[command(after_help = EXIT_CODES)]
     Status(Status),
     /// Show the version
     Version(Version),
@@ -122,6 +124,8 @@ pub(crate) struct Up {
     /// How logs look [default: text]
     #[arg(long, value_enum)]
     pub(crate) log: Option<Format>,
+    #[command(flatten)]
+    pub(crate) log_filter: logging::Filter,
 }
 
 /// See `--on-audit-full`.
@@ -153,7 +157,7 @@ pub(crate) struct Import {
     #[arg(long, default_value_t = agent_image::default_tag(), value_name = "NAME:TAG")]
     pub(crate) image: String,
     /// How long the join token in the manifest is good for
-    #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, default_value = "24h", value_parser = lifetime, value_name = "DURATION")]
     pub(crate) expires: Duration,
     /// The token is good for every cluster whose name fits CLUSTER, which may hold `*` (provisioned fleets set
     /// HAWSER_CLUSTER in the Deployment themselves)
@@ -180,7 +184,7 @@ pub(crate) struct Kubeconfig {
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) cluster: Vec<String>,
     /// When the credential ends by itself
-    #[arg(long, default_value = "720h", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, default_value = "720h", value_parser = lifetime, value_name = "DURATION")]
     pub(crate) expires: Duration,
     /// A bearer token in place of a client certificate
     #[arg(long)]
@@ -188,6 +192,9 @@ pub(crate) struct Kubeconfig {
     /// Write the file (mode 0600) in place of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// How to tell the credential's id and end when FILE is written: on standard error, or as JSON on standard output
+    #[arg(long, value_enum, default_value = "text", requires = "output")]
+    pub(crate) format: Format,
     /// Use the loopback addresses of this machine even if the edge is advertised
     #[arg(long)]
     pub(crate) local: bool,
@@ -240,6 +247,9 @@ pub(crate) struct Delete {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) data: Data,
+    /// How to print
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub(crate) output: Format,
 }
 
 #[derive(Args)]
@@ -310,6 +320,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`duration`], of something that is to be of use: credentials end on whole seconds.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration(text)?;
+    if lifetime < Duration::from_secs(1) {
+        return Err("it would have ended already; the shortest lifetime is 1s".to_owned());
+    }
+    Ok(lifetime)
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `status`: a cluster is not connected, or no \
+                          edge answers.";
 /// In milliseconds; `ms` before `m`, which it begins with.
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -323,6 +344,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_made_that_has_ended_already() {
+        for words in [&["kubeconfig", "ana"][..], &["kubeconfig", "ana", "--token"], &["import", "prod"]] {
+            let parse = |expires| Cli::try_parse_from([&["hawser"], words, &["--expires", expires]].concat());
+            assert!(parse("1s").is_ok());
+            for ended in ["0s", "999ms"] {
+                let refused = parse(ended).err().unwrap();
+                assert_eq!(refused.exit_code(), 2);
+                let text = refused.to_string();
+                assert!(text.contains(ended) && text.contains("the shortest lifetime is 1s"), "{text}");
+            }
+        }
     }
 
     #[test]

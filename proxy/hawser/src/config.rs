@@ -128,7 +128,7 @@ impl EdgeConfig {
                 .what("Address of metrics and health"),
             Entry::restart("dataDir", text(&self.data_dir.display()), "a folder")
                 .flag("--data-dir")
-                .what("Folder with store, keys and audit log"),
+                .what("Folder with store, keys and audit log, of one edge at a time"),
             Entry::restart(
                 "workers",
                 unset(
@@ -213,6 +213,7 @@ impl Reading {
             audit_request_received,
             drain_timeout,
             log,
+            log_filter: _,
         } = flags;
         let config = &mut self.config;
         let mut over = Over(&mut self.origins);

@@ -1,6 +1,7 @@
 //! The edge's folder, shared by `hawser up` and the commands beside it.
 
 use std::{
+    fs::{File, TryLockError},
     io::Write as _,
     net::{IpAddr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
@@ -33,7 +34,14 @@ pub(crate) struct DataDir(PathBuf);
 impl DataDir {
     /// The folder of an edge that has run before.
     pub(crate) fn existing(path: &Path) -> anyhow::Result<Self> {
-        if !path.join(STORE_FILE).exists() {
+        let store = path.join(STORE_FILE);
+        let is_there = store.try_exists().with_context(|| {
+            format!(
+                "cannot look for {}; the commands are for whoever may read the edge's folder",
+                store.display()
+            )
+        })?;
+        if !is_there {
             anyhow::bail!(
                 "{} is not the folder of an edge; start one with `hawser up`, or name its folder with --data-dir",
                 path.display()
@@ -46,6 +54,31 @@ impl DataDir {
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         make_private(path).context("the data folder can be chosen with --data-dir")?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// Makes this process the folder's edge for as long as it keeps the file. The lock ends with the process, however that
+    /// ends. Commands beside the edge do not ask for it.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let path = self.0.join(LOCK_FILE);
+        let cannot_lock = || format!("cannot lock {}", path.display());
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).with_context(cannot_lock)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = std::io::read_to_string(&file).unwrap_or_default();
+                let folder = self.0.display();
+                anyhow::bail!(
+                    "another edge (process {}) runs on {folder}: stop it, or give this one a folder of its own with --data-dir",
+                    pid.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(cannot_lock),
+        }
+        file.set_len(0).with_context(cannot_lock)?;
+        writeln!(file, "{}", std::process::id()).with_context(cannot_lock)?;
+        Ok(file)
     }
 
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
@@ -63,7 +96,7 @@ impl DataDir {
     /// The keys as they are in the folder by now. None is made: a file that is not there is a fault.
     pub(crate) fn authorities_again(&self) -> anyhow::Result<Arc<Authorities>> {
         for path in self.key_files() {
-            anyhow::ensure!(path.exists(), "{} is not there", path.display());
+            anyhow::ensure!(path.exists(), "{} is not there: put it back", path.display());
         }
         self.authorities()
     }
@@ -84,12 +117,16 @@ impl DataDir {
         let path = self.0.join(SETTINGS_FILE);
         let text = std::fs::read(&path)
             .with_context(|| format!("{}: has `hawser up` run with this folder?", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_slice(&text).with_context(|| {
+            format!("{} is damaged; start `hawser up` again, which writes it anew", path.display())
+        })
     }
 
     pub(crate) fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {
         let path = self.0.join(SETTINGS_FILE);
-        write_private(&path, &serde_json::to_string_pretty(settings)?)
+        let text = serde_json::to_string_pretty(settings)?;
+        PrivateFile::create(&path)
+            .and_then(|file| file.write(&text))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
@@ -135,34 +172,78 @@ fn outgoing_address() -> IpAddr {
         .unwrap_or_else(|_no_network| IpAddr::from([127, 0, 0, 1]))
 }
 
-/// Readable by its owner only, and there whole or not at all.
-pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
-    let new: PathBuf = path.with_file_name(hidden);
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(
-        |mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, path)
-        },
-    );
-    if written.is_err() {
-        // It may not even have been made.
-        drop(std::fs::remove_file(&new));
+/// A file that is readable by its owner only, and there whole or not at all.
+pub(crate) struct PrivateFile<'a> {
+    path: &'a Path,
+    /// What is to take the place of `path`, beside it.
+    new: PathBuf,
+    file: File,
+}
+
+impl<'a> PrivateFile<'a> {
+    /// Makes sure that it can be written, as far as that can be known; what is there stays as it is.
+    pub(crate) fn create(path: &'a Path) -> std::io::Result<Self> {
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(std::io::Error::other("what is there is no regular file"));
+        }
+        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+        let new = path.with_file_name(hidden);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        Ok(Self { path, new, file })
     }
-    written
+
+    pub(crate) fn write(mut self, text: &str) -> std::io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_all()?;
+        std::fs::rename(&self.new, self.path)
+    }
+}
+
+impl Drop for PrivateFile<'_> {
+    fn drop(&mut self) {
+        // It is not there any more once it has taken its place.
+        drop(std::fs::remove_file(&self.new));
+    }
 }
 
 const STORE_FILE: &str = "store.db";
 const SETTINGS_FILE: &str = "edge.json";
+/// Holds the process id of the edge that has it locked.
+const LOCK_FILE: &str = "edge.lock";
 const KEY_FILES: [&str; 3] = ["serving-ca.pem", "clients-ca.pem", "agents-ca.pem"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_has_one_edge_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        let first = data.lock().unwrap();
+        let error = data.lock().unwrap_err().to_string();
+        let told =
+            format!("another edge (process {}) runs on {}: ", std::process::id(), folder.path().display());
+        assert!(error.starts_with(&told) && error.contains("--data-dir"), "{error}");
+        drop(first);
+        data.lock().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        std::fs::write(folder.path().join(SETTINGS_FILE), "{").unwrap();
+        let error = data.settings().err().unwrap().to_string();
+        assert!(error.contains("is damaged; start `hawser up` again"), "{error}");
+        let existing = |path: &Path| format!("{:#}", DataDir::existing(path).err().unwrap());
+        assert!(existing(folder.path()).contains("name its folder with --data-dir"));
+        let file = existing(&folder.path().join(SETTINGS_FILE));
+        assert!(file.contains("cannot look for") && file.contains("edge.json/store.db"), "{file}");
+    }
 
     #[test]
     fn a_key_file_that_is_gone_is_not_made_anew_by_a_reload() {

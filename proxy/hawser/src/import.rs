@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use hawser_edge::{Enrolment, Keys, Refusals, ensure_cluster};
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_policy::resources::{Cluster, ClusterSpec, Object};
-use hawser_store::Key;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -25,20 +24,14 @@ pub(crate) async fn run(options: Import) -> anyhow::Result<()> {
     let image = ImageName::parse(&options.image).context("--image")?;
     let data = DataDir::existing(&options.data.data_dir)?;
     let (store, settings) = (data.store()?, data.settings()?);
+    let keys = Keys::new(data.authorities()?);
     let mut spec = ClusterSpec::default();
-    if !options.reusable {
-        ensure_cluster(&store, &options.cluster).await?;
-        let stored = store.get(&Key::new("Cluster", "", &options.cluster)).await?;
-        if let Ok(Object::Cluster(cluster)) = Object::from_value(stored.value) {
-            spec = cluster.spec;
-        }
+    if !options.reusable
+        && let Object::Cluster(cluster) = objects::typed(ensure_cluster(&store, &options.cluster).await?)?
+    {
+        spec = cluster.spec;
     }
-    let enrolment = Enrolment {
-        store,
-        keys: Keys::new(data.authorities()?),
-        clock: Arc::new(SystemClock),
-        refusals: Refusals::default(),
-    };
+    let enrolment = Enrolment { store, keys, clock: Arc::new(SystemClock), refusals: Refusals::default() };
     let expires = expiry(SystemClock.wall(), &options)?;
     let edges = vec![settings.agent_address()];
     let token = enrolment.invite(&options.cluster, options.reusable, options.replace, expires, edges).await?;
@@ -73,8 +66,16 @@ impl Manifest<'_> {
         let groups: Vec<String> = grants().map(|grant| format!("\"{}\"", grant.group)).collect();
         let bindings: String = grants().map(Grant::binding).collect();
         let image = self.image.to_string();
-        for value in [self.token, &image, self.cluster, self.user_prefix] {
-            anyhow::ensure!(is_plain(value), "{value:?} cannot stand in the manifest");
+        for (what, value) in [
+            ("join token", self.token),
+            ("--image", &image),
+            ("cluster's name", self.cluster),
+            ("cluster's userPrefix", self.user_prefix),
+        ] {
+            anyhow::ensure!(
+                is_plain(value),
+                "{what} {value:?} cannot stand in the manifest: only letters, digits and -._:/@ can"
+            );
         }
         Ok(TEMPLATE
             .replace("{token}", self.token)
@@ -127,7 +128,6 @@ fn is_pattern(name: &str) -> bool {
 }
 
 fn expiry(now: Timestamp, options: &Import) -> anyhow::Result<Timestamp> {
-    anyhow::ensure!(!options.expires.is_zero(), "--expires: a token that has expired already is of no use");
     Ok(now.checked_add(SignedDuration::try_from(options.expires)?)?)
 }
 
@@ -339,6 +339,5 @@ mod tests {
         assert!(hints(&options("a"), &settings(name), true)[0].contains("kubectl"));
         assert!(hints(&options("a-*"), &settings(name), false)[0].contains("HAWSER_CLUSTER"));
         assert!(hints(&options("a"), &settings(None), false)[0].contains("--advertise"));
-        assert!(expiry(SystemClock.wall(), &options("a")).is_err());
     }
 }

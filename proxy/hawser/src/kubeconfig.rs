@@ -3,7 +3,12 @@
 //! It carries an identity and no authority: the Credential it names is looked up at every request, and what the person
 //! may do is what policies say at that moment. The secret exists in the printed text only.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use hawser_identity::{Authorities, OpaqueToken, token};
@@ -14,12 +19,13 @@ use hawser_kube::{
 use hawser_policy::resources::{
     Cluster, Credential, CredentialSpec, Group, GroupSpec, Member, Object, User, UserSpec,
 };
-use hawser_store::{Key, Store, StoreError};
+use hawser_store::{Change, Key, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use crate::{
-    cli::Kubeconfig as Options,
-    data::{DataDir, Settings, write_private},
+    cli::{Format, Kubeconfig as Options},
+    data::{DataDir, PrivateFile, Settings},
     objects::{self, Kind},
     output,
 };
@@ -34,18 +40,29 @@ use server::Server;
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let data = DataDir::existing(&options.data.data_dir)?;
     let edge = Edge { store: data.store()?, authorities: data.authorities()?, settings: data.settings()? };
+    let cannot_write = |path: &PathBuf| format!("cannot write {}", path.display());
+    let file = match &options.output {
+        Some(path) => Some((PrivateFile::create(path).with_context(|| cannot_write(path))?, path)),
+        None => None,
+    };
     let made = edge.make(&options, SystemClock.wall()).await?;
     made.notes.iter().for_each(output::note);
-    let Some(path) = &options.output else {
+    let Some((file, path)) = file else {
         output::raw(&made.text);
+        output::note(made.credential);
         return Ok(());
     };
-    if let Err(error) = write_private(path, &made.text) {
+    if let Err(error) = file.write(&made.text) {
         // Nobody has it, so nobody needs it.
-        edge.store.delete(&Key::new("Credential", "", &made.credential), None).await?;
-        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+        edge.store.delete(&Key::new("Credential", "", &made.credential.id), None).await?;
+        return Err(error).with_context(|| cannot_write(path));
     }
-    output::note(format_args!("wrote {} (credential {})", path.display(), made.credential));
+    match options.format {
+        Format::Text => output::note(format_args!("wrote {}: {}", path.display(), made.credential)),
+        Format::Json => {
+            output::line(serde_json::to_string_pretty(&Written { made: &made.credential, file: path })?)
+        }
+    }
     Ok(())
 }
 
@@ -59,29 +76,69 @@ struct Edge<A> {
 /// A kubeconfig, and what the user should know beside it.
 struct Made {
     text: String,
-    /// Id of the credential in it.
-    credential: String,
+    credential: MadeCredential,
     notes: Vec<String>,
 }
 
+/// The credential in a kubeconfig, as it can be looked up and withdrawn.
+#[derive(Serialize)]
+struct MadeCredential {
+    #[serde(rename = "credential")]
+    id: String,
+    user: String,
+    expires: Timestamp,
+}
+
+impl fmt::Display for MadeCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "credential {}, good until {}", self.id, self.expires)
+    }
+}
+
+/// `--format json`.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    made: &'a MadeCredential,
+    file: &'a Path,
+}
+
 impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {
+    /// Judges everything, and then writes everything, in one transaction.
     async fn make(&self, options: &Options, now: Timestamp) -> anyhow::Result<Made> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (made, changes) = self.prepare(options, now).await?;
+            match self.store.transact(changes).await {
+                Ok(_) => return Ok(made),
+                // Others have made or changed it meanwhile.
+                Err(
+                    StoreError::AlreadyExists { .. }
+                    | StoreError::Conflict { .. }
+                    | StoreError::NotFound { .. },
+                ) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        anyhow::bail!("the user or a group is being changed all the time; try again")
+    }
+
+    /// The kubeconfig, and what must be written for it to be worth something.
+    async fn prepare(&self, options: &Options, now: Timestamp) -> anyhow::Result<(Made, Vec<Change>)> {
         let user = &options.user;
-        let person = objects::checked(Object::User(User::named(user, UserSpec::default())))?;
         let clusters = self.clusters(&options.cluster).await?;
         let servers = self.servers(&clusters, options.local)?;
-        for group in &options.group {
-            objects::checked(group_of(group, user))?;
+        let mut changes = Vec::new();
+        let person = objects::checked(Object::User(User::named(user, UserSpec::default())))?;
+        if objects::find(&self.store, &Key::new("User", "", user)).await?.is_none() {
+            changes.push(Change::Create(person.to_value()));
         }
-        match self.store.create(person.to_value()).await {
-            Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let groups = group_keys(&options.group)?;
+        for group in &groups {
+            changes.extend(joining(&self.store, group, user).await?);
         }
-        for group in &options.group {
-            join(&self.store, group, user).await?;
-        }
-        let grants = Grants::of(&self.store, user).await?;
-        let (credential, secret) = self.credential(options, now).await?;
+        let grants = Grants::of(&self.store, user, &groups).await?;
+        let (credential, secret, change) = self.credential(options, now)?;
+        changes.push(change);
 
         let names = context_names(&clusters);
         let ca_pem = self.authorities.serving.bundle().pem();
@@ -96,7 +153,7 @@ impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {
         let notes = self.notes(&contexts, &clusters, &grants, options);
         let current = contexts.first().map(|context| context.name.clone());
         let file = Kubeconfig { clusters: contexts, user: user.clone(), credential: secret, current };
-        Ok(Made { text: file.to_yaml(), credential, notes })
+        Ok((Made { text: file.to_yaml(), credential, notes }, changes))
     }
 
     /// The clusters asked for, in that order; all there are if none is named.
@@ -135,30 +192,23 @@ impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {
         clusters.iter().map(server).collect()
     }
 
-    /// A new Credential, stored, and its secret.
-    async fn credential(
+    /// A new Credential, its secret, and the change that stores it.
+    fn credential(
         &self,
         options: &Options,
         now: Timestamp,
-    ) -> anyhow::Result<(String, KubeconfigCredential)> {
-        let clusters = (!options.cluster.is_empty()).then(|| options.cluster.clone());
-        for _ in 0..ATTEMPTS_MAX {
-            let id = random_id();
-            let (secret, token_sha256) = self.secret(options, &id, now)?;
-            let spec = CredentialSpec {
-                user: options.user.clone(),
-                clusters: clusters.clone(),
-                expires: Some(end(now, options.expires)?),
-                token_sha256,
-            };
-            let credential = objects::checked(Object::Credential(Credential::named(&id, spec)))?;
-            match self.store.create(credential.to_value()).await {
-                Ok(_) => return Ok((id, secret)),
-                Err(StoreError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        anyhow::bail!("found no free credential name")
+    ) -> anyhow::Result<(MadeCredential, KubeconfigCredential, Change)> {
+        let id = random_id();
+        let (secret, token_sha256) = self.secret(options, &id, now)?;
+        let (user, expires) = (options.user.clone(), end(now, options.expires)?);
+        let spec = CredentialSpec {
+            user: user.clone(),
+            clusters: (!options.cluster.is_empty()).then(|| options.cluster.clone()),
+            expires: Some(expires),
+            token_sha256,
+        };
+        let credential = objects::checked(Object::Credential(Credential::named(&id, spec)))?;
+        Ok((MadeCredential { id, user, expires }, secret, Change::Create(credential.to_value())))
     }
 
     fn secret(
@@ -201,38 +251,27 @@ impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {
     }
 }
 
-/// Makes the user a member, however often others change the group meanwhile.
-async fn join(store: &Store, group: &str, user: &str) -> anyhow::Result<()> {
-    let key = Kind::parse("Group")?.key(group);
-    for _ in 0..ATTEMPTS_MAX {
-        let written = match objects::find(store, &key).await? {
-            None => store.create(group_of(group, user).to_value()).await,
-            Some(stored) => {
-                let Object::Group(mut found) = objects::typed(stored)? else {
-                    anyhow::bail!("{key} in the store is not a group");
-                };
-                if found.spec.members.iter().any(|member| member.user == user) {
-                    return Ok(());
-                }
-                found.spec.members.push(Member { user: user.to_owned() });
-                store.update(Object::Group(found).to_value()).await
-            }
-        };
-        match written {
-            Ok(_) => return Ok(()),
-            Err(
-                StoreError::AlreadyExists { .. } | StoreError::Conflict { .. } | StoreError::NotFound { .. },
-            ) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    anyhow::bail!("group {group} is being changed all the time; try again")
+/// The groups named, each once.
+fn group_keys(named: &[String]) -> anyhow::Result<BTreeSet<Key>> {
+    let kind = Kind::parse("Group")?;
+    Ok(named.iter().map(|group| kind.key(group)).collect())
 }
 
-/// The group with this one member.
-fn group_of(group: &str, user: &str) -> Object {
-    let plain = Kind::parse("Group").map_or_else(|_| group.to_owned(), |kind| kind.key(group).name);
-    Object::Group(Group::in_system(plain, GroupSpec { members: vec![Member { user: user.to_owned() }] }))
+/// The change that makes the user a member of a group, if they are none.
+async fn joining(store: &Store, group: &Key, user: &str) -> anyhow::Result<Option<Change>> {
+    let member = Member { user: user.to_owned() };
+    let Some(stored) = objects::find(store, group).await? else {
+        let made = Object::Group(Group::in_system(group.name.clone(), GroupSpec { members: vec![member] }));
+        return Ok(Some(Change::Create(objects::checked(made)?.to_value())));
+    };
+    let Object::Group(mut found) = objects::typed(stored)? else {
+        anyhow::bail!("{group} in the store is not a group");
+    };
+    if found.spec.members.contains(&member) {
+        return Ok(None);
+    }
+    found.spec.members.push(member);
+    Ok(Some(Change::Update(Object::Group(found).to_value())))
 }
 
 /// The name of each cluster's context: its `contextName`, unless another cluster goes by that.

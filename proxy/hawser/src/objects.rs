@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     io::Read as _,
     path::Path,
 };
@@ -55,9 +56,7 @@ pub(crate) async fn apply(options: File) -> anyhow::Result<()> {
     let store = DataDir::existing(&options.data.data_dir)?.store()?;
     let done = apply_all(&store, &objects).await.context("nothing was changed")?;
     match options.output {
-        Format::Text => done.iter().for_each(|it| {
-            output::line(format_args!("{}/{} {}", it.kind.to_lowercase(), it.name, it.result.as_str()));
-        }),
+        Format::Text => done.iter().for_each(output::line),
         Format::Json => output::line(serde_json::to_string_pretty(&done)?),
     }
     for warning in warnings(&store, &objects).await? {
@@ -100,9 +99,14 @@ pub(crate) async fn delete(options: Delete) -> anyhow::Result<()> {
         _no_records_of_its_own => store.delete(&key, None).await.map(drop),
     };
     match deleted {
-        Ok(()) => output::line(format_args!("{}/{} deleted", kind.name.to_lowercase(), key.name)),
+        Ok(()) => {}
         Err(StoreError::NotFound { key: gone }) if gone == key => return Err(absent(kind, &options.name)),
         Err(error) => return Err(error.into()),
+    }
+    let done = Done { kind: kind.name, name: key.name, result: Outcome::Deleted };
+    match options.output {
+        Format::Text => output::line(done),
+        Format::Json => output::line(serde_json::to_string_pretty(&done)?),
     }
     Ok(())
 }
@@ -130,12 +134,18 @@ pub(crate) fn check(options: &Check) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happened to one object of a file.
+/// What happened to one object.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Applied {
+struct Done {
     kind: &'static str,
     name: String,
     result: Outcome,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} {}", self.kind.to_lowercase(), self.name, self.result.as_str())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -144,6 +154,7 @@ enum Outcome {
     Created,
     Configured,
     Unchanged,
+    Deleted,
 }
 
 impl Outcome {
@@ -152,23 +163,17 @@ impl Outcome {
             Self::Created => "created",
             Self::Configured => "configured",
             Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
         }
     }
 }
 
 /// Applies all objects or, when one of them cannot be, none.
-async fn apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Applied>, StoreError> {
-    for _ in 0..ATTEMPTS_MAX {
-        match try_apply_all(store, objects).await {
-            // A cluster, or the address for one, was taken since it was looked for.
-            Err(StoreError::AlreadyExists { .. }) => {}
-            tried => return tried,
-        }
-    }
-    Err(StoreError::Busy { what: "many clusters are made at the same time" })
+async fn apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Done>, StoreError> {
+    Loopbacks::while_taken(async || try_apply_all(store, objects).await).await
 }
 
-async fn try_apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Applied>, StoreError> {
+async fn try_apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Done>, StoreError> {
     let mut before = BTreeMap::new();
     for kind in &kind::KINDS {
         before.extend(values(store, kind.name).await?.into_iter().map(|it| (it.key.clone(), it)));
@@ -197,7 +202,7 @@ async fn try_apply_all(store: &Store, objects: &[Object]) -> Result<Vec<Applied>
         Some(before) if before.revision == after.revision => Outcome::Unchanged,
         Some(_) => Outcome::Configured,
     };
-    let applied = objects.iter().zip(after.iter().skip(of_addresses)).map(|(object, after)| Applied {
+    let applied = objects.iter().zip(after.iter().skip(of_addresses)).map(|(object, after)| Done {
         kind: object.kind(),
         name: object.name().to_owned(),
         result: result(after),
@@ -251,7 +256,10 @@ pub(crate) fn typed(stored: hawser_store::Object) -> anyhow::Result<Object> {
     let key = stored.key;
     Object::from_value(stored.value).map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        anyhow::anyhow!("{key} in the store cannot be read by this version: {}", faults.join("; "))
+        anyhow::anyhow!(
+            "{key} in the store cannot be read by this version: {}; apply it anew, or use the version that wrote it",
+            faults.join("; ")
+        )
     })
 }
 
@@ -269,7 +277,8 @@ async fn values(store: &Store, kind: &str) -> Result<Vec<hawser_store::Object>, 
 }
 
 fn absent(kind: &Kind, name: &str) -> anyhow::Error {
-    anyhow::anyhow!("there is no {} {name}", kind.name)
+    let plural = kind.plural.to_lowercase();
+    anyhow::anyhow!("there is no {} {name}; `hawser get {plural}` shows those there are", kind.name)
 }
 
 /// One object as it is, or a List.
@@ -320,7 +329,7 @@ fn read(path: &Path) -> anyhow::Result<Result<Vec<Object>, Vec<Fault>>> {
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))?;
     let judged = resources::parse_yaml(&text, &name);
     if judged.as_ref().is_ok_and(Vec::is_empty) {
-        anyhow::bail!("{name} holds no object");
+        anyhow::bail!("{name} holds no object; write at least one into it");
     }
     Ok(judged)
 }
@@ -329,10 +338,8 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Largest file that is read. It bounds how many objects there can be in one, and the transaction that writes them.
+/// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// How often is tried anew what another process made impossible.
-const ATTEMPTS_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests;

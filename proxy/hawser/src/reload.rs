@@ -123,7 +123,7 @@ impl Reload {
         let (authorities, now) = (self.data.authorities_again()?, self.shared.clock.wall());
         for (name, authority) in [("clients", &authorities.clients), ("agents", &authorities.agents)] {
             let ends = authority.ends();
-            anyhow::ensure!(ends > now, "the {name} authority ended at {ends}");
+            anyhow::ensure!(ends > now, "the {name} authority ended at {ends}: write one that has not");
         }
         let link = link_tls(&authorities, &self.shared.clock)?;
         Ok((authorities, link))

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::FutureExt as _;
+use hawser_agent::STOPS_REQUESTS;
 use hawser_edge::Shared;
 use hawser_store::{ListOptions, Store};
 use hawser_tunnel::{ClusterSnapshot, ReplicaSnapshot};
@@ -42,29 +43,48 @@ async fn status(store: &Store, shared: &Shared, listen: SocketAddr) -> EdgeStatu
 }
 
 fn cluster(shared: &Shared, name: String) -> ClusterStatus {
-    let Some(ClusterSnapshot { connected, replicas, .. }) = shared.links.cluster(&name) else {
-        let absence = match shared.enrolment.refusals.of(&name) {
-            Some((at, why)) => format!("its agent was refused at {at:.0}: {why}"),
-            None => {
-                "no agent is connected: see the logs of deployment hawser-agent in the cluster".to_owned()
-            }
-        };
-        return ClusterStatus { name, problems: vec![absence], ..ClusterStatus::default() };
+    if let Some(snapshot) = shared.links.cluster(&name) {
+        return with_links(name, snapshot);
+    }
+    let absence = match shared.enrolment.refusals.of(&name) {
+        Some((at, why)) => format!("its agent was refused at {at:.0}: {why}"),
+        None => "no agent is connected: see the logs of deployment hawser-agent in the cluster".to_owned(),
     };
+    ClusterStatus { name, problems: vec![absence], ..ClusterStatus::default() }
+}
+
+fn with_links(name: String, ClusterSnapshot { replicas, .. }: ClusterSnapshot) -> ClusterStatus {
     let newest = replicas.iter().find(|replica| !replica.status.kubernetes_version.is_empty());
-    let mut problems: Vec<String> =
-        replicas.iter().flat_map(|replica| replica.status.problems.iter().cloned()).collect();
+    let connected = replicas.iter().any(|replica| !replica.draining && !stopped(replica));
+    let mut problems: Vec<String> = replicas.iter().flat_map(|it| problems(it, connected)).collect();
     problems.sort();
     problems.dedup();
     ClusterStatus {
         name,
         connected,
         kubernetes_version: newest.map(|replica| replica.status.kubernetes_version.clone()),
-        nodes: newest.map(|replica| replica.status.nodes),
+        nodes: newest.map(|replica| replica.status.nodes).filter(|nodes| *nodes > 0),
         rtt_ms: replicas.iter().map(|replica| milliseconds(replica.rtt)).min_by(f64::total_cmp),
         replicas: replicas.into_iter().map(replica).collect(),
         problems,
     }
+}
+
+/// Whether every request through it fails.
+fn stopped(replica: &ReplicaSnapshot) -> bool {
+    replica.status.problems.iter().any(|problem| problem.starts_with(STOPS_REQUESTS))
+}
+
+/// What it reports; with its name where it is not the whole cluster that is stopped.
+fn problems(replica: &ReplicaSnapshot, connected: bool) -> Vec<String> {
+    let named = |problem: &String| {
+        if connected && problem.starts_with(STOPS_REQUESTS) {
+            format!("agent {}: {problem}", replica.replica)
+        } else {
+            problem.clone()
+        }
+    };
+    replica.status.problems.iter().map(named).collect()
 }
 
 fn replica(replica: ReplicaSnapshot) -> ReplicaStatus {
@@ -80,4 +100,48 @@ fn replica(replica: ReplicaSnapshot) -> ReplicaStatus {
 
 fn milliseconds(duration: std::time::Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use hawser_tunnel::wire::StatusV1;
+
+    use super::*;
+
+    fn replica(name: &str, draining: bool, problems: &[&str]) -> ReplicaSnapshot {
+        ReplicaSnapshot {
+            replica: name.into(),
+            links: 2,
+            draining,
+            in_flight: 0,
+            rtt: std::time::Duration::from_millis(1),
+            capabilities: [].into(),
+            status: Arc::new(StatusV1 {
+                agent_version: "0.1.0".to_owned(),
+                kubernetes_version: "v1.37.0".to_owned(),
+                nodes: 0,
+                problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
+            }),
+        }
+    }
+
+    fn check(replicas: Vec<ReplicaSnapshot>, connected: bool, problems: &[&str]) {
+        let snapshot = ClusterSnapshot { cluster: "prod".into(), connected: true, replicas };
+        let status = with_links("prod".to_owned(), snapshot);
+        assert_eq!((status.connected, status.nodes), (connected, None));
+        assert_eq!(status.problems, problems);
+    }
+
+    #[test]
+    fn a_cluster_is_connected_if_one_agent_can_carry_requests() {
+        let (stopped, degraded) = ("no request can be carried: may not", "the nodes cannot be counted: why");
+        let both = [degraded, stopped];
+        check(vec![replica("a", false, &[])], true, &[]);
+        check(vec![replica("a", true, &[])], false, &[]);
+        check(vec![replica("a", false, &[degraded])], true, &[degraded]);
+        check(vec![replica("a", false, &both), replica("b", false, &both)], false, &[stopped, degraded]);
+        check(vec![replica("a", false, &[stopped]), replica("b", true, &[])], false, &[stopped]);
+        let named = "agent a: no request can be carried: may not";
+        check(vec![replica("a", false, &[stopped]), replica("b", false, &[])], true, &[named]);
+    }
 }

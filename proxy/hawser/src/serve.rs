@@ -45,14 +45,16 @@ pub(crate) fn run(options: Up) -> anyhow::Result<()> {
         output::line("the configuration is valid");
         return Ok(());
     }
-    logging::start(config.log)?;
+    let _log = logging::start(config.log, options.log_filter.clone())?;
     hawser_transport::run(edge(options, config, file))?
 }
 
 async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
-    alone_on(config.listen)?;
+    let terminated = terminated()?;
     let data = DataDir::create(&config.data_dir)?;
+    let _alone = data.lock()?;
+    alone_on(config.listen)?;
     let store = data.store()?;
     let settings = Settings {
         pid: std::process::id(),
@@ -97,7 +99,7 @@ async fn edge(options: Up, config: EdgeConfig, file: Watched) -> anyhow::Result<
     let tables = tokio::task::spawn_local(tables.follow(from, renew));
     let reload = tokio::task::spawn_local(reload.follow(hangup));
     let outcome = tokio::select! {
-        () = terminated() => Ok(()),
+        () = terminated => Ok(()),
         ended = tables => match ended {
             Ok(Err(error)) => Err(error.context("the policy tables can no longer be kept current")),
             Ok(Ok(())) | Err(_) => Err(anyhow::anyhow!("the keeper of the policy tables ended")),
@@ -232,17 +234,17 @@ fn edge_id() -> String {
     if name.trim().is_empty() { "edge".to_owned() } else { name.trim().to_owned() }
 }
 
-/// SIGTERM or Ctrl-C.
-pub(crate) async fn terminated() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; only SIGKILL ends this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+/// Waits for SIGTERM or Ctrl-C. From the call on they end the process only through whoever waits.
+pub(crate) fn terminated() -> anyhow::Result<impl Future<Output = ()> + 'static> {
+    let received = |kind, name| signal(kind).with_context(|| format!("{name} cannot be received"));
+    let mut term = received(SignalKind::terminate(), "SIGTERM")?;
+    let mut int = received(SignalKind::interrupt(), "SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }
 
 /// Datagrams that wait for the worker they belong to.

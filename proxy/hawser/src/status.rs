@@ -46,7 +46,7 @@ pub(crate) struct AuditStatus {
 pub(crate) struct ClusterStatus {
     /// Its name.
     pub(crate) name: String,
-    /// Requests to it can be carried.
+    /// Requests to it can be carried: an agent holds links and reports nothing that stops them all.
     pub(crate) connected: bool,
     /// Version of its API server.
     pub(crate) kubernetes_version: Option<String>,
@@ -78,7 +78,7 @@ pub(crate) struct ReplicaStatus {
     pub(crate) draining: bool,
 }
 
-/// `hawser status`; exit code 3 while something asked for is not connected.
+/// `hawser status`; exit code 3 while something asked for is not connected, or no edge answers.
 pub(crate) async fn run(options: Status) -> anyhow::Result<ExitCode> {
     let folder = &options.data.data_dir;
     let answer = match options.wait {
@@ -196,7 +196,7 @@ fn row(cluster: &ClusterStatus) -> Vec<String> {
     ]
 }
 
-/// Exit code: something is not connected.
+/// Exit code: something is not connected, or there is nobody to ask.
 const NOT_CONNECTED: u8 = 3;
 /// While waiting, the edge is asked this often.
 const POLL_EVERY: Duration = Duration::from_millis(250);

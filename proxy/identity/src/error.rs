@@ -1,6 +1,7 @@
 //! What can go wrong: with our own keys and files ([`IdentityError`]), and with what somebody presented
 //! ([`AuthError`]).
 
+use hawser_kube::clock::span;
 use jiff::Timestamp;
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ pub enum IdentityError {
         source: std::io::Error,
     },
     /// A file that holds a private key can be read or changed by others.
-    #[error("{path}: mode {mode:03o} lets others at a private key; expected 600")]
+    #[error("{path}: mode {mode:03o} lets others at a private key; run `chmod 600 {path}`")]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -24,7 +25,7 @@ pub enum IdentityError {
         mode: u32,
     },
     /// An authority's file is not one private key and its certificates.
-    #[error("{path}: {why}")]
+    #[error("{path}: {why}; write a whole one in its place, or put it back from a backup")]
     BadAuthority {
         /// The file.
         path: PathBuf,
@@ -48,7 +49,7 @@ pub enum IdentityError {
     #[error("certificate signing request: {0}")]
     BadRequest(String),
     /// The authority itself has ended, so that it cannot issue.
-    #[error("certificate authority ended at {0}")]
+    #[error("the certificate authority ended at {0}; replace it, as docs/configuration.md says")]
     AuthorityEnded(Timestamp),
     /// A time or a lifetime outside what a certificate can say.
     #[error("lifetime of a certificate: {0}")]
@@ -75,6 +76,18 @@ impl From<rcgen::Error> for IdentityError {
     }
 }
 
+/// How far two clocks are apart at least, for whoever can set them: that of `one` says `here` and is beyond a `bound` that
+/// the other one set.
+#[must_use]
+pub fn clocks_apart(one: &str, here: Timestamp, other: &str, bound: Timestamp) -> String {
+    let seconds = here.as_second() - bound.as_second();
+    let side = if seconds > 0 { "ahead of" } else { "behind" };
+    let apart = span(seconds.abs());
+    format!(
+        "the clock of {one}, which says {here:.0}, is at least {apart} {side} {other}: set the one that is wrong"
+    )
+}
+
 /// Why a presented certificate or token proves nothing.
 ///
 /// The text is fit for the person who presented it: it names no secret and no other user.
@@ -84,22 +97,32 @@ pub enum AuthError {
     #[error("no credential was presented")]
     Missing,
     /// It was good once.
-    #[error("the credential expired at {since}")]
+    #[error("the credential expired at {since}; ask for a new kubeconfig")]
     Expired {
         /// When it ended.
         since: Timestamp,
     },
-    /// It is not good yet; most often one of the two clocks is wrong.
-    #[error("the credential is not valid before {from}; check the clock of this machine")]
+    /// A certificate of ours is not good yet: the clock that judges it is behind the one it was made by.
+    #[error("the credential is not valid before {from}: {}", clocks_apart("the edge", *.here, "the one it was made by", *.from))]
     NotYetValid {
         /// When it begins.
         from: Timestamp,
+        /// What the clock here says.
+        here: Timestamp,
+    },
+    /// A token that its cluster renews all the time has ended, or not begun, by the clock here.
+    #[error("{}", clocks_apart("the edge", *.here, "the cluster's", *.bound))]
+    ClocksApart {
+        /// The end of the token's time that is next to `here`.
+        bound: Timestamp,
+        /// What the clock here says.
+        here: Timestamp,
     },
     /// No authority or issuer that is trusted here signed it.
-    #[error("the credential was not issued here")]
+    #[error("the credential was not issued here; use the kubeconfig of this edge, or ask for a new one")]
     WrongCa,
     /// Signed by a trusted authority, but not for this use.
-    #[error("the credential is not meant for this use")]
+    #[error("the credential is not meant for this use; use the kubeconfig of this edge")]
     WrongPurpose,
     /// It cannot be read.
     #[error("the credential cannot be read: {0}")]

@@ -36,7 +36,7 @@ pub use agent::{AgentIdentity, AgentKey};
 pub use authorities::Authorities;
 pub use authority::{Authority, ClientPem, SubjectName};
 pub use client::ClientIdentity;
-pub use error::{AuthError, IdentityError};
+pub use error::{AuthError, IdentityError, clocks_apart};
 pub use join::JoinToken;
 pub use service_account::PinnedIssuer;
 pub use token::OpaqueToken;

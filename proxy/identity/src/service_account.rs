@@ -87,7 +87,8 @@ impl PinnedIssuer {
 /// (`system:serviceaccount:<namespace>:<name>`), and valid at `now` give or take `leeway`.
 ///
 /// # Errors
-/// See [`AuthError`]. The signature is judged before any claim.
+/// See [`AuthError`]. The signature is judged before any claim. A cluster renews its tokens long before they end, so one
+/// that is out of its time is [`AuthError::ClocksApart`].
 pub fn verify(
     jwt: &str,
     issuer: &PinnedIssuer,
@@ -109,12 +110,12 @@ pub fn verify(
     let leeway = SignedDuration::try_from(leeway).unwrap_or(SignedDuration::MAX);
     let expires = claimed_time(raw.exp)?;
     if now >= expires.saturating_add(leeway).unwrap_or(Timestamp::MAX) {
-        return Err(AuthError::Expired { since: expires });
+        return Err(AuthError::ClocksApart { bound: expires, here: now });
     }
     if let Some(from) = raw.nbf.map(claimed_time).transpose()?
         && now < from.saturating_sub(leeway).unwrap_or(Timestamp::MIN)
     {
-        return Err(AuthError::NotYetValid { from });
+        return Err(AuthError::ClocksApart { bound: from, here: now });
     }
     let account = raw.kubernetes;
     if raw.sub != format!("system:serviceaccount:{}:{}", account.namespace, account.serviceaccount.name) {

@@ -88,7 +88,9 @@ pub fn apiserver_client(
     let certs: Vec<_> = CertificateDer::pem_slice_iter(ca_pem.as_bytes()).flatten().collect();
     let (used, _skipped) = roots.add_parsable_certificates(certs);
     if used == 0 {
-        return Err(IdentityError::BadBundle("no usable certificate for the API server".to_owned()));
+        return Err(IdentityError::BadBundle(
+            "no usable certificate for the API server; look at ca.crt of the ServiceAccount".to_owned(),
+        ));
     }
     client(&[&TLS13, &TLS12], Arc::new(roots), None, alpn, clock)
 }

@@ -99,7 +99,7 @@ impl TrustBundle {
             }
             Err(CertificateError::NotValidYetContext { not_before, .. }) => {
                 self.verify(leaf, not_before).map_err(|error| refusal(&error))?;
-                Err(AuthError::NotYetValid { from: timestamp(not_before) })
+                Err(AuthError::NotYetValid { from: timestamp(not_before), here: now })
             }
             Err(error) => Err(refusal(&error)),
         }

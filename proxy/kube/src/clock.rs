@@ -86,6 +86,16 @@ impl Clock for TestClock {
     }
 }
 
+/// Seconds as people say them: in the largest unit of which there are at least two.
+#[must_use]
+pub fn span(seconds: i64) -> String {
+    const UNITS: [(i64, &str); 3] = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    match UNITS.iter().find(|(unit, _)| seconds >= 2 * unit) {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
 fn nanos(wall: Timestamp) -> i64 {
     i64::try_from(wall.as_nanosecond()).unwrap_or(i64::MAX)
 }
@@ -110,6 +120,15 @@ mod tests {
         clock.set_wall("2020-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(clock.now(), before);
         assert_eq!(clock.wall().to_string(), "2020-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, wanted) in
+            [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_799, "47h"), (172_800, "2d")]
+        {
+            assert_eq!(span(seconds), wanted);
+        }
     }
 
     #[test]

@@ -64,17 +64,29 @@ impl Table {
     fn user_of(&self, subject: &Subject, cluster: &str, now: Timestamp) -> Result<&UserEntry, Denial> {
         let refuse = |why: String| Denial::new(Cause::Credential, why);
         let Some(credential) = self.credentials.get(&*subject.credential) else {
-            return Err(refuse(format!("credential {} was revoked", subject.credential)));
+            return Err(refuse(format!(
+                "credential {} was revoked; ask for a new kubeconfig",
+                subject.credential
+            )));
         };
         if credential.user != subject.user {
-            return Err(refuse(format!("credential {} belongs to another user", subject.credential)));
+            let credential = &subject.credential;
+            return Err(refuse(format!(
+                "credential {credential} belongs to another user; ask for a new kubeconfig"
+            )));
         }
         if credential.is_expired(now) {
             let expires = credential.expires.unwrap_or(now);
-            return Err(refuse(format!("credential {} expired at {expires}", subject.credential)));
+            return Err(refuse(format!(
+                "credential {} expired at {expires}; ask for a new kubeconfig",
+                subject.credential
+            )));
         }
         if !credential.is_for(cluster) {
-            return Err(refuse(format!("credential {} is not for cluster {cluster}", subject.credential)));
+            let credential = &subject.credential;
+            return Err(refuse(format!(
+                "credential {credential} is not for cluster {cluster}; ask for a kubeconfig that is"
+            )));
         }
         self.users
             .get(credential.user_id as usize)
@@ -85,7 +97,9 @@ impl Table {
         let refuse = |why: String| Denial::new(Cause::Cluster, why);
         match self.cluster_id(name) {
             None => Err(refuse(format!("there is no cluster {name}"))),
-            Some((_, entry)) if entry.paused => Err(refuse(format!("cluster {name} is paused"))),
+            Some((_, entry)) if entry.paused => Err(refuse(format!(
+                "cluster {name} is paused: nothing is let through until whoever runs Hawser sets its spec.paused to false"
+            ))),
             Some(found) => Ok(found),
         }
     }

@@ -30,11 +30,14 @@ pub const SYSTEM_NAMESPACE: &str = "hawser-system";
 /// Roles that exist without being written; their names cannot be taken by an AccessRole.
 pub const BUILT_IN_ROLES: [&str; 5] = ["view", "edit", "admin", "cluster-admin", "shell"];
 
+/// Objects in one stream.
+pub const OBJECTS_MAX: usize = 32_768;
+
 /// Reads every document of a YAML stream, of which each is an object or a `v1 List` of them. `file` only names it in
 /// faults. The length of `text` is the caller's to bound.
 ///
 /// # Errors
-/// All faults of all documents. A stream that is not YAML has one fault: where it stops being YAML.
+/// All faults of all documents. One alone where the stream stops being YAML, or holds more than [`OBJECTS_MAX`].
 pub fn parse_yaml(text: &str, file: &str) -> Result<Vec<Object>, Vec<Fault>> {
     let documents = match node::documents(text) {
         Ok(documents) => documents,
@@ -43,11 +46,16 @@ pub fn parse_yaml(text: &str, file: &str) -> Result<Vec<Object>, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut objects: Vec<Object> = Vec::new();
     let mut keys = HashSet::new();
+    let mut count = 0;
     for document in &documents {
         let places = list::objects(document, file).unwrap_or_else(|more| {
             faults.extend(more);
             Vec::new()
         });
+        count += places.len();
+        if count > OBJECTS_MAX {
+            return Err(vec![Fault::too_many(file, document.line)]);
+        }
         for (place, node) in places {
             match walk::read(node, &place, file) {
                 Ok(object) if keys.insert(object.key()) => objects.push(object),

@@ -1,6 +1,6 @@
 //! What an administrator writes is read whole, or refused with every fault at its line.
 
-use hawser_policy::resources::{Object, SYSTEM_NAMESPACE, parse_yaml, reference};
+use hawser_policy::resources::{OBJECTS_MAX, Object, SYSTEM_NAMESPACE, parse_yaml, reference};
 
 /// Reads `yaml` and compares the faults, one per line, as they are printed.
 #[track_caller]
@@ -249,13 +249,20 @@ fn a_list_is_its_items() {
 }
 
 #[test]
-fn any_number_of_documents_is_read() {
-    const MANY: usize = 3000;
-    let user = |number: usize| {
-        format!("apiVersion: access.hawser.dev/v1\nkind: User\nmetadata: {{name: u{number}}}\n---\n")
+fn as_many_objects_are_read_as_documents_or_items() {
+    let user =
+        |number| format!("{{apiVersion: access.hawser.dev/v1, kind: User, metadata: {{name: u{number}}}}}");
+    let documents = |count| (0..count).map(|number| user(number) + "\n---\n").collect::<String>();
+    let items = |count| {
+        let items: Vec<String> = (0..count).map(user).collect();
+        format!("apiVersion: v1\nkind: List\nitems: [{}]\n", items.join(", "))
     };
-    let many: String = (0..MANY).map(user).collect();
-    assert_eq!(parse_yaml(&many, "f.yaml").unwrap().len(), MANY);
+    assert_eq!(parse_yaml(&documents(OBJECTS_MAX), "f.yaml").unwrap().len(), OBJECTS_MAX);
+    assert_eq!(parse_yaml(&items(OBJECTS_MAX), "f.yaml").unwrap().len(), OBJECTS_MAX);
+    let refused = "up to here more than 32768 objects: split the file";
+    let line = 2 * OBJECTS_MAX + 1;
+    check(&documents(OBJECTS_MAX + 1), &[&format!("f.yaml:{line}: {refused}")]);
+    check(&items(OBJECTS_MAX + 1), &[&format!("f.yaml:1: {refused}")]);
 }
 
 #[test]

@@ -23,7 +23,9 @@ pub enum StoreError {
         key: Key,
     },
     /// The object changed since the caller read it (409, `Conflict`): read again, decide again, write again.
-    #[error("{key} is at resourceVersion {found}, the change was made on {expected}")]
+    #[error(
+        "{key} is at resourceVersion {found}, the change was made on {expected}; read it again, and change that"
+    )]
     Conflict {
         /// What was to be changed.
         key: Key,
@@ -33,7 +35,9 @@ pub enum StoreError {
         found: u64,
     },
     /// The object was deleted and created again since the caller read it: its `metadata.uid` differs (409, `Conflict`).
-    #[error("{key} is not the object the change was made on: its uid differs")]
+    #[error(
+        "{key} is not the object the change was made on (its uid differs); read it again, and change that"
+    )]
     Replaced {
         /// What was to be changed.
         key: Key,
@@ -53,10 +57,12 @@ pub enum StoreError {
         what: String,
     },
     /// The disk or the allowed size of the file is used up (507); nothing was changed.
-    #[error("the store is full: no room on the disk, or file_bytes_max reached")]
+    #[error(
+        "the store is full: its disk is, or its file has reached file_bytes_max; make room and try again"
+    )]
     Full,
     /// Nothing was changed because something is in the way for the moment (429, 503): try again later.
-    #[error("the store is busy: {what}")]
+    #[error("the store is busy: {what}; try again")]
     Busy {
         /// What is in the way.
         what: &'static str,
@@ -68,7 +74,7 @@ pub enum StoreError {
         queue_max: usize,
     },
     /// The store has ended; whether a change that was on its way was made is not known.
-    #[error("the store is closed")]
+    #[error("the store is closed; whether the change was made is not known, look before making it again")]
     Closed,
     /// The file was written by a newer version; it was not touched.
     #[error(
@@ -83,20 +89,22 @@ pub enum StoreError {
         known: i64,
     },
     /// The file belongs to something else; it was not touched.
-    #[error("{path:?} is not a Hawser store")]
+    #[error(
+        "{path:?} is not a Hawser store, and was left as it is; use another folder, or move the file away"
+    )]
     NotAStore {
         /// The file.
         path: PathBuf,
     },
     /// The file is damaged: stop, keep a copy, restore a backup.
-    #[error("the store is damaged: {what}")]
+    #[error("the store is damaged: {what}; keep a copy of its file, and restore a backup")]
     Corrupt {
         /// What the database said.
         what: String,
     },
     /// The disk failed. Whether this change was made is not known. After a failed write or sync this process writes no
     /// more (the kernel may have marked the lost pages clean): check the disk, start again.
-    #[error("the store's file failed: {what}")]
+    #[error("the store's file failed: {what}; check the disk, then start again")]
     Io {
         /// What the operating system or the database said.
         what: String,

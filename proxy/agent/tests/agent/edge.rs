@@ -10,7 +10,8 @@ use hawser_tunnel::{
     Acceptor, AcceptorConfig, BodyReader, BodyWriter, CidKey, Connection, HandoverConfig, HandoverHub,
     Incoming, LinkConfig, StreamError, TunnelStream,
     wire::{
-        ALPN_ENROLL, ALPN_LINK, BodyV1, Class, Control, EnrolledV1, Enrollment, ReplyV1, RequestV1, WelcomeV1,
+        ALPN_ENROLL, ALPN_LINK, BodyV1, Class, Control, EnrolledV1, Enrollment, HelloV1, ReplyV1, RequestV1,
+        WelcomeV1,
     },
 };
 use http::{HeaderMap, HeaderValue, header::ACCEPT};
@@ -21,6 +22,8 @@ use super::LIFETIME;
 /// The edge's end of a link in service.
 pub(crate) struct Edge {
     link: Connection,
+    /// What the agent said of itself.
+    pub(crate) hello: HelloV1,
 }
 
 /// What came back.
@@ -63,8 +66,8 @@ impl Edge {
             let incoming = acceptor.accept().await.unwrap();
             if incoming.alpn == ALPN_ENROLL {
                 enrol(incoming, authorities).await;
-            } else if let Some(link) = take(incoming).await {
-                return Self { link };
+            } else if let Some(edge) = take(incoming).await {
+                return edge;
             }
         }
     }
@@ -183,16 +186,16 @@ async fn enrol(incoming: Incoming, authorities: &Authorities) {
     stream.send.stopped().await;
 }
 
-/// Takes a link into service; returns it if it is the one for requests.
-async fn take(incoming: Incoming) -> Option<Connection> {
+/// Takes a link into service; returns its end if it is the one for requests.
+async fn take(incoming: Incoming) -> Option<Edge> {
     let mut stream = incoming.connection.accept().await.unwrap();
     let Some(Control::Hello(hello)) = stream.recv.recv_control().await.unwrap() else { panic!("no hello") };
     let welcome = WelcomeV1 { edge_id: "edge".to_owned(), edges: Vec::new(), extensions: Vec::new() };
     stream.send.send_control(&Control::Welcome(welcome)).await.unwrap();
-    let connection = incoming.connection.clone();
+    let link = incoming.connection.clone();
     tokio::task::spawn_local(async move {
         while let Ok(Some(_status)) = stream.recv.recv_control().await {}
         drop((stream, incoming));
     });
-    (hello.class == Class::General).then_some(connection)
+    (hello.class == Class::General).then_some(Edge { link, hello })
 }

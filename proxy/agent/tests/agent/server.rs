@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) token_file: PathBuf,
     /// The only token that is accepted.
     pub(crate) accepted: RefCell<String>,
+    /// The agent may impersonate people and list nodes.
+    pub(crate) bound: Cell<bool>,
     /// Protocols in its ALPN.
     pub(crate) alpn: RefCell<Vec<Vec<u8>>>,
     /// Open HTTP/1.1 connections.
@@ -77,6 +79,7 @@ impl Server {
             addr: listener.local_addr().unwrap(),
             token_file,
             accepted: RefCell::new(TOKEN.to_owned()),
+            bound: Cell::new(true),
             alpn: RefCell::new(vec![b"http/1.1".to_vec()]),
             open: Cell::new(0),
             seen: RefCell::default(),
@@ -150,7 +153,7 @@ where
     let (method, target) = (visit.head.method.to_string(), visit.head.target.clone());
     let facts = facts(&target);
     if facts.is_none() {
-        server.seen.borrow_mut().push(Seen { connection, method, target });
+        server.seen.borrow_mut().push(Seen { connection, method, target: target.clone() });
     }
     let authorized = visit.head.headers["authorization"] == format!("Bearer {}", server.accepted.borrow());
     if !authorized {
@@ -159,6 +162,14 @@ where
         return Then::Keep;
     }
     match facts {
+        Some(_) if !server.bound.get() && target == NODES => {
+            visit.respond("403 Forbidden", FORBIDDEN).await;
+            Then::Keep
+        }
+        Some(_) if !server.bound.get() && target == REVIEWS => {
+            visit.respond("201 Created", r#"{"status":{"allowed":false}}"#).await;
+            Then::Keep
+        }
         Some(facts) => {
             visit.respond("200 OK", facts).await;
             Then::Keep
@@ -252,14 +263,18 @@ async fn http2(server: &Server, io: TlsStream<TcpStream>) {
 fn facts(target: &str) -> Option<&'static str> {
     match target {
         "/version" => Some(r#"{"gitVersion":"v1.37.2"}"#),
-        "/api/v1/nodes?limit=1" => Some(r#"{"items":[{}],"metadata":{}}"#),
+        NODES => Some(r#"{"items":[{}],"metadata":{}}"#),
         "/api/v1/namespaces/kube-system" => Some(r#"{"metadata":{"uid":"uid"}}"#),
         "/.well-known/openid-configuration" => Some(r#"{"issuer":"https://issuer"}"#),
         "/openid/v1/jwks" => Some(r#"{"keys":[]}"#),
-        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => Some(r#"{"status":{"allowed":true}}"#),
+        REVIEWS => Some(r#"{"status":{"allowed":true}}"#),
         _ => None,
     }
 }
 
+const NODES: &str = "/api/v1/nodes?limit=1";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+const FORBIDDEN: &str =
+    r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"nodes is forbidden","code":403}"#;
 /// As kube-apiserver says it.
 pub(crate) const UNAUTHORIZED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;

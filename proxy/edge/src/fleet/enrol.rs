@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hawser_identity::{
-    AgentIdentity, JoinToken, PinnedIssuer, join, service_account,
+    AgentIdentity, AuthError, JoinToken, PinnedIssuer, join, service_account,
     token::{hex, new_secret, sha256},
 };
 use hawser_kube::clock::Clock;
@@ -51,6 +51,8 @@ pub enum InviteError {
 enum Refusal {
     #[error("the store of the edge is not available: {0}")]
     Store(#[from] StoreError),
+    #[error("the agent's ServiceAccount token is not accepted: {0}")]
+    Token(#[from] AuthError),
     #[error("{0}")]
     Told(String),
 }
@@ -126,23 +128,24 @@ impl Enrolment {
     /// The version of the pin that the request proves to be under, if it does.
     async fn known(&self, request: &EnrollV1) -> Result<Option<String>, Refusal> {
         let pinned = read::<PinRecord>(&self.store, &request.cluster_name).await?;
-        let proved = |it: &Stored<PinRecord>| {
-            it.record.uid == request.cluster_uid && self.proves(request, &it.record).is_ok()
-        };
-        Ok(pinned.filter(proved).map(|it| it.version))
+        let Some(pin) = pinned.filter(|it| it.record.uid == request.cluster_uid) else { return Ok(None) };
+        match self.proves(request, &pin.record) {
+            Ok(()) => Ok(Some(pin.version)),
+            // The keys are right: no join token would help.
+            Err(apart @ Refusal::Token(AuthError::ClocksApart { .. })) => Err(apart),
+            Err(_not_by_this_pin) => Ok(None),
+        }
     }
 
     /// Is the request's ServiceAccount token signed by the pinned issuer?
     fn proves(&self, request: &EnrollV1, pin: &PinRecord) -> Result<(), Refusal> {
-        let told =
-            |text: String| Refusal::Told(format!("the agent's ServiceAccount token is not accepted: {text}"));
-        let issuer = PinnedIssuer::new(&pin.issuer, &pin.jwks).map_err(|error| told(error.to_string()))?;
+        let issuer =
+            PinnedIssuer::new(&pin.issuer, &pin.jwks).map_err(|error| Refusal::Told(error.to_string()))?;
         let token = &request.service_account_token;
-        let claims = service_account::verify(token, &issuer, AUDIENCE, SUBJECT, self.clock.wall(), LEEWAY)
-            .map_err(|error| told(error.to_string()))?;
+        let claims = service_account::verify(token, &issuer, AUDIENCE, SUBJECT, self.clock.wall(), LEEWAY)?;
         match claims.pod {
             Some(pod) if pod != request.replica => {
-                Err(told(format!("it belongs to pod {pod}, not to {}", request.replica)))
+                Err(Refusal::Told(format!("the token is that of pod {pod}, not of {}", request.replica)))
             }
             Some(_) | None => Ok(()),
         }

@@ -111,24 +111,18 @@ pub(super) fn change<R: Record>(name: &str, record: &R, revision: Option<u64>) -
 ///
 /// # Errors
 /// What the store says; [`StoreError::Invalid`] when every loopback address is taken.
-pub async fn ensure_cluster(store: &Store, name: &str) -> Result<(), StoreError> {
-    for _ in 0..ATTEMPTS_MAX {
+pub async fn ensure_cluster(store: &Store, name: &str) -> Result<hawser_store::Object, StoreError> {
+    Loopbacks::while_taken(async || {
         match store.get(&Key::new("Cluster", "", name)).await {
-            Ok(_) => return Ok(()),
             Err(StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+            found => return found,
         }
         let mut cluster = Cluster::named(name, ClusterSpec::default());
         let reservation = Loopbacks::read(store).await?.reserve(&mut cluster)?;
-        let made =
-            store.transact(vec![reservation, Change::Create(Object::Cluster(cluster).to_value())]).await;
-        match made {
-            // Another process was faster with the cluster, or with the address.
-            Err(StoreError::AlreadyExists { .. }) => {}
-            made => return made.map(drop),
-        }
-    }
-    Err(StoreError::Busy { what: "many clusters are made at the same time" })
+        let change = Change::Create(Object::Cluster(cluster).to_value());
+        store.transact(vec![reservation, change]).await?.pop().ok_or(StoreError::Closed)
+    })
+    .await
 }
 
 /// Deletes a cluster with all that is remembered of it, so that its name is free for any cluster: what it proved, its
@@ -156,6 +150,20 @@ pub async fn delete_cluster(store: &Store, name: &str) -> Result<(), StoreError>
 pub struct Loopbacks(HashSet<Ipv4Addr>);
 
 impl Loopbacks {
+    /// Does what makes clusters again, as long as other processes are faster with one of them or with an address.
+    ///
+    /// # Errors
+    /// Those of the attempts; [`StoreError::Busy`] after too many.
+    pub async fn while_taken<T>(make: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        for _ in 0..ATTEMPTS_MAX {
+            match make().await {
+                Err(StoreError::AlreadyExists { .. }) => {}
+                tried => return tried,
+            }
+        }
+        Err(StoreError::Busy { what: "many clusters are made at the same time" })
+    }
+
     /// Those taken in the store.
     ///
     /// # Errors
@@ -193,7 +201,7 @@ impl Loopbacks {
 }
 
 const LOOPBACK: &str = "LoopbackAddress";
-/// How often a cluster is tried to be made while others take the addresses.
+/// How often clusters are tried to be made while others take them or the addresses.
 const ATTEMPTS_MAX: u32 = 16;
 /// 127.77.0.1
 const LOOPBACK_FIRST: u32 = 0x7f4d_0001;

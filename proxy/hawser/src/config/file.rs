@@ -241,4 +241,6 @@ fn choice<T: ValueEnum>(value: &Value) -> Option<T> {
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Characters of a value shown in a fault.
 const SHOWN_CHARS_MAX: usize = 60;
-const BINARY_UNITS: [(&str, u64); 4] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("Ti", 1 << 40)];
+/// As docs/configuration.md names them.
+pub(super) const BINARY_UNITS: [(&str, u64); 4] =
+    [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("Ti", 1 << 40)];

@@ -66,10 +66,13 @@ limits:
 ```
 
 A flag has the last word over the file. Keys that are not known and values out of range are refused, with the line, the key, the
-value and what it may be. Times are written `500ms`, `90s`, `15m`, `1h` or combined; sizes in bytes, or with `Ki`, `Mi`, `Gi`.
+value and what it may be. Times are written `500ms`, `90s`, `15m`, `1h`, `7d` or combined; sizes in bytes, or with `Ki`, `Mi`,
+`Gi`, `Ti`.
 
 `HAWSER_DATA_DIR` stands for `--data-dir`, also of the commands beside the edge, which do not read this file. `HAWSER_LOG`
-filters the logs (`info`, `hawser_edge=debug`). Bounds that are not to be changed are in ARCHITECTURE.md, \"Queues and bounds\".
+stands for `--log-filter`, also of an agent: what is logged, a level (`error`, `warn`, `info`, `debug`, `trace`, `off`) for
+everything, and `PART=LEVEL` for parts that are to have another (`info,hawser_edge=debug`); anything else is refused. Bounds that
+are not to be changed are in ARCHITECTURE.md, \"Queues and bounds\".
 ";
 
 const CHANGES: &str = "
@@ -98,7 +101,7 @@ Certificates that the edge shows are issued anew every day.
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::file, *};
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "asks whether to write the page in place of comparing")]
@@ -113,6 +116,13 @@ mod tests {
             page == committed,
             "docs/configuration.md is not current: HAWSER_BLESS=1 cargo test -p hawser"
         );
+    }
+
+    #[test]
+    fn every_unit_is_told() {
+        let units = file::BINARY_UNITS.map(|(unit, _)| format!("`{unit}`")).join(", ");
+        let page = render().replace('\n', " ");
+        assert!(page.contains(&format!("sizes in bytes, or with {units}.")), "{units}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hawser_policy::resources::{AccessPolicySpec, Cluster, Effect, Object, SYSTEM_NAMESPACE};
-use hawser_store::Store;
+use hawser_store::{Key, Store};
 
 use crate::objects;
 
@@ -11,8 +11,8 @@ use crate::objects;
 pub(super) struct Grants(Vec<AccessPolicySpec>);
 
 impl Grants {
-    /// Of the store's state now.
-    pub(super) async fn of(store: &Store, user: &str) -> anyhow::Result<Self> {
+    /// Of the store's state now, and of membership in the groups `joined` too.
+    pub(super) async fn of(store: &Store, user: &str, joined: &BTreeSet<Key>) -> anyhow::Result<Self> {
         let member = |object: Object| match object {
             Object::Group(group) if group.spec.members.iter().any(|member| member.user == user) => {
                 Some(group.metadata.name)
@@ -24,8 +24,9 @@ impl Grants {
             | Object::AccessPolicy(_)
             | Object::Credential(_) => None,
         };
-        let groups: BTreeSet<String> =
+        let mut groups: BTreeSet<String> =
             objects::list(store, "Group").await?.into_iter().filter_map(member).collect();
+        groups.extend(joined.iter().map(|group| group.name.clone()));
         let granted = |object: Object| match object {
             Object::AccessPolicy(policy) if grants(&policy.spec, user, &groups) => Some(policy.spec),
             Object::AccessPolicy(_)

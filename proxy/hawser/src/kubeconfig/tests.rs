@@ -32,6 +32,7 @@ fn options() -> Options {
         expires: Duration::from_secs(3600),
         token: false,
         output: None,
+        format: Format::Text,
         local: false,
     }
 }
@@ -41,7 +42,7 @@ async fn make<A: std::ops::Deref<Target = Authorities>>(
     options: &Options,
 ) -> (Value, String, Vec<String>) {
     let made = edge.make(options, NOW.parse().unwrap()).await.unwrap();
-    (serde_saphyr::from_str(&made.text).unwrap(), made.credential, made.notes)
+    (serde_saphyr::from_str(&made.text).unwrap(), made.credential.id, made.notes)
 }
 
 async fn import(store: &Store, names: &[&str]) {
@@ -121,8 +122,9 @@ async fn groups_are_joined_and_give_the_namespace() {
                   {groups: [devs]}, clusters: {names: [a]}, roles: [edit], namespaces: [pay]}}";
     let policy = hawser_policy::resources::parse_yaml(policy, "test").unwrap().remove(0);
     edge.store.create(policy.to_value()).await.unwrap();
-    edge.store.create(group_of("devs", "ben").to_value()).await.unwrap();
-    let groups = vec!["devs".to_owned(), "hawser-system/new".to_owned()];
+    let devs = GroupSpec { members: vec![Member { user: "ben".to_owned() }] };
+    edge.store.create(Object::Group(Group::in_system("devs", devs)).to_value()).await.unwrap();
+    let groups = ["devs", "hawser-system/new", "new"].map(str::to_owned).to_vec();
     let (file, ..) = make(&edge, &Options { group: groups.clone(), ..options() }).await;
     let (_, _, notes) = make(&edge, &Options { group: groups, ..options() }).await;
     assert_eq!(file["contexts"][0]["context"]["namespace"], "pay");
@@ -139,14 +141,18 @@ async fn groups_are_joined_and_give_the_namespace() {
 async fn many_join_one_group_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let edge = edge(&dir, None);
-    let users: Vec<String> = (0..8).map(|number| format!("user{number}")).collect();
-    let (store, set) = (edge.store.clone(), tokio::task::LocalSet::new());
-    for user in users {
-        let store = store.clone();
-        set.spawn_local(async move { join(&store, "devs", &user).await.unwrap() });
-    }
-    set.await;
-    let Object::Group(group) = objects::list(&store, "Group").await.unwrap().remove(0) else {
+    import(&edge.store, &["a"]).await;
+    let made = (0..8).map(async |number| {
+        let joining = Options {
+            user: format!("user{number}"),
+            group: vec!["devs".to_owned()],
+            token: true,
+            ..options()
+        };
+        make(&edge, &joining).await
+    });
+    futures_util::future::join_all(made).await;
+    let Object::Group(group) = objects::list(&edge.store, "Group").await.unwrap().remove(0) else {
         panic!("a group")
     };
     assert_eq!(group.spec.members.len(), 8);
@@ -157,8 +163,9 @@ async fn what_cannot_be_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let edge = edge(&dir, None);
     let refused = async |options: Options| {
+        let before = edge.store.revision().await.unwrap();
         let error = edge.make(&options, NOW.parse().unwrap()).await.err().unwrap().to_string();
-        assert!(objects::list(&edge.store, "User").await.unwrap().is_empty());
+        assert_eq!(edge.store.revision().await.unwrap(), before, "{error}");
         error
     };
     assert!(refused(options()).await.contains("hawser import"));
@@ -169,6 +176,42 @@ async fn what_cannot_be_is_refused_before_anything_is_written() {
     assert!(refused(system).await.starts_with("User: metadata.name: "));
     let bad = Options { group: vec!["Devs!".to_owned()], ..options() };
     assert!(refused(bad).await.starts_with("Group: metadata.name: "));
+    for (expires, token) in [(Duration::ZERO, false), (Duration::MAX, false), (Duration::MAX, true)] {
+        refused(Options { group: vec!["devs".to_owned()], expires, token, ..options() }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::create(dir.path()).unwrap();
+    let Edge { store, settings, .. } = edge(&dir, None);
+    data.write_settings(&settings).unwrap();
+    import(&store, &["a"]).await;
+    let before = store.revision().await.unwrap();
+    let write = async |output: PathBuf| {
+        let data = cli::Data { data_dir: dir.path().to_owned() };
+        run(Options { data, output: Some(output), group: vec!["devs".to_owned()], ..options() }).await
+    };
+    for cannot in ["no/such/folder", "keys", ".."] {
+        let error = format!("{:#}", write(dir.path().join(cannot)).await.unwrap_err());
+        assert!(error.contains(cannot), "{error}");
+        assert_eq!(store.revision().await.unwrap(), before, "{error}");
+    }
+    write(dir.path().join("kubeconfig")).await.unwrap();
+    assert!(store.revision().await.unwrap() > before);
+}
+
+#[test]
+fn a_script_learns_which_credential_it_is() {
+    let expires = "2026-11-01T01:00:00Z".parse().unwrap();
+    let made = MadeCredential { id: "c-1".to_owned(), user: "ana".to_owned(), expires };
+    assert_eq!(made.to_string(), "credential c-1, good until 2026-11-01T01:00:00Z");
+    let written = serde_json::to_value(Written { made: &made, file: Path::new("f") }).unwrap();
+    let wanted = serde_json::json!({
+        "credential": "c-1", "user": "ana", "expires": "2026-11-01T01:00:00Z", "file": "f",
+    });
+    assert_eq!(written, wanted);
 }
 
 #[test]
@@ -192,12 +235,15 @@ fn the_file_is_private_and_whole() {
     let path = dir.path().join("kubeconfig");
     std::fs::write(&path, "old").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    write_private(&path, "new").unwrap();
+    let write = |path| PrivateFile::create(path).and_then(|file| file.write("new"));
+    write(&path).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("x"), "").unwrap();
-    assert!(write_private(&folder, "new").is_err());
+    assert!(write(&folder).is_err());
+    assert!(PrivateFile::create(Path::new("/dev/null")).is_err());
+    drop(PrivateFile::create(&path).unwrap());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
 }

@@ -1,5 +1,6 @@
 //! What `hawser get` shows of each kind.
 
+use hawser_kube::clock::span;
 use hawser_policy::resources::{
     AccessPolicySpec, Cluster, ClusterTargets, CredentialSpec, Effect, Object, Subjects,
 };
@@ -131,15 +132,6 @@ fn age(object: &Object, now: Timestamp) -> Option<String> {
     Some(span((now.as_second() - created.as_second()).max(0)))
 }
 
-/// Seconds as people say them: in the largest unit of which there are at least two.
-fn span(seconds: i64) -> String {
-    const UNITS: [(i64, &str); 3] = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    match UNITS.iter().find(|(unit, _)| seconds >= 2 * unit) {
-        Some((unit, name)) => format!("{}{name}", seconds / unit),
-        None => format!("{seconds}s"),
-    }
-}
-
 /// Entries of a list shown in one cell.
 const LISTED_MAX: usize = 4;
 
@@ -213,15 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_spans_are_short() {
+    fn lists_are_short() {
         let texts = |n: usize| (0..n).map(|n| n.to_string()).collect::<Vec<_>>();
         assert_eq!(some(texts(0)), "-");
         assert_eq!(some(texts(LISTED_MAX)), "0,1,2,3");
         assert_eq!(some(texts(LISTED_MAX + 1)), "0,1,2,3 +1");
-        for (seconds, wanted) in
-            [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_799, "47h"), (172_800, "2d")]
-        {
-            assert_eq!(span(seconds), wanted);
-        }
     }
 }

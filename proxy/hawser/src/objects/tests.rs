@@ -20,6 +20,14 @@ async fn applied(store: &Store, text: &str) -> Vec<String> {
         .collect()
 }
 
+#[test]
+fn what_was_done_is_told_to_people_and_scripts() {
+    let done = Done { kind: "Group", name: "sre".to_owned(), result: Outcome::Deleted };
+    assert_eq!(done.to_string(), "group/sre deleted");
+    let wanted = json!({"kind": "Group", "name": "sre", "result": "deleted"});
+    assert_eq!(serde_json::to_value(&done).unwrap(), wanted);
+}
+
 const GROUP: &str = "{apiVersion: access.hawser.dev/v1, kind: Group, metadata: {name: sre}, \
                      spec: {members: [{user: ana}]}}";
 const CLUSTER: &str = "{apiVersion: access.hawser.dev/v1, kind: Cluster, metadata: {name: prod}}";
@@ -66,6 +74,17 @@ async fn a_file_is_applied_whole_or_not_at_all() {
     let error = apply_all(&store, &objects(&format!("{CLUSTER}\n---\n{stale}"))).await.unwrap_err();
     assert!(error.to_string().starts_with("Group hawser-system/sre is at resourceVersion 0"), "{error}");
     assert_eq!(store.revision().await.unwrap(), 0, "neither the cluster nor an address for it");
+}
+
+#[tokio::test]
+async fn a_cluster_is_made_once_and_then_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let made = hawser_edge::ensure_cluster(&store, "prod").await.unwrap();
+    let found = hawser_edge::ensure_cluster(&store, "prod").await.unwrap();
+    assert_eq!((&made.key, made.revision, &made.value), (&found.key, found.revision, &found.value));
+    assert_eq!(made.key, Key::new("Cluster", "", "prod"));
+    assert!(made.value["metadata"]["annotations"][LOOPBACK_ANNOTATION].is_string());
 }
 
 #[tokio::test]
@@ -182,7 +201,8 @@ async fn nothing_of_a_deleted_cluster_is_left() {
     ];
     store.transact(records).await.unwrap();
     let data = crate::cli::Data { data_dir: dir.path().to_owned() };
-    delete(Delete { kind: "cluster".to_owned(), name: "prod".to_owned(), data }).await.unwrap();
+    let output = Format::Text;
+    delete(Delete { kind: "cluster".to_owned(), name: "prod".to_owned(), data, output }).await.unwrap();
     let mut left = Vec::new();
     for kind in ["Cluster", "ClusterPin", "JoinToken"] {
         left.extend(values(&store, kind).await.unwrap().into_iter().map(|it| it.key.to_string()));
@@ -206,7 +226,7 @@ fn files_are_judged_whole() {
     let verdict = verdict(&Err(faults.clone()));
     assert_eq!(verdict["valid"], false);
     assert_eq!(verdict["faults"].as_array().unwrap().len(), faults.len());
-    assert!(judge("# nothing\n").unwrap_err().to_string().ends_with("holds no object"));
+    assert!(judge("# nothing\n").unwrap_err().to_string().contains("holds no object; write"));
     std::fs::write(&path, [0xff, 0xfe, b'x']).unwrap();
     assert!(read(&path).unwrap_err().to_string().ends_with("is not UTF-8 text"));
     assert!(read(&dir.path().join("absent")).unwrap_err().to_string().starts_with("cannot open"));
@@ -231,6 +251,9 @@ async fn deleting_what_is_not_there_fails() {
     let dir = tempfile::tempdir().unwrap();
     drop(store(&dir));
     let data = crate::cli::Data { data_dir: dir.path().to_owned() };
-    let options = Delete { kind: "users".to_owned(), name: "ana".to_owned(), data };
-    assert_eq!(delete(options).await.unwrap_err().to_string(), "there is no User ana");
+    let options = Delete { kind: "users".to_owned(), name: "ana".to_owned(), data, output: Format::Json };
+    assert_eq!(
+        delete(options).await.unwrap_err().to_string(),
+        "there is no User ana; `hawser get users` shows those there are"
+    );
 }

@@ -39,7 +39,7 @@ fn body(answer: &[u8]) -> anyhow::Result<&[u8]> {
     let (head, body) = answer.split_at(end);
     let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
     let ok = line.strip_prefix("HTTP/1.1 ").is_some_and(|rest| rest.starts_with("200"));
-    anyhow::ensure!(ok, "it answered {line:?}");
+    anyhow::ensure!(ok, "it answered {line:?}; is it another program that listens there?");
     Ok(body.strip_prefix(b"\r\n\r\n").unwrap_or_default())
 }
 

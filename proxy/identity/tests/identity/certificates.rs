@@ -52,12 +52,17 @@ fn time_is_judged_at_the_edges() {
     let second = SignedDuration::from_secs(1);
     let verify = |now| client::verify(clients.bundle(), &chain(&pem), now).map(|who| who.user);
     assert_eq!(verify(start), Ok("alice".to_owned()));
-    assert_eq!(verify(start - second), Err(AuthError::NotYetValid { from: start }));
+    assert_eq!(verify(start - second), Err(AuthError::NotYetValid { from: start, here: start - second }));
+    assert_eq!(
+        verify(start - SignedDuration::from_mins(5)).unwrap_err().to_string(),
+        "the credential is not valid before 2026-11-24T11:50:00Z: the clock of the edge, which says 2026-11-24T11:45:00Z, is \
+         at least 5m behind the one it was made by: set the one that is wrong"
+    );
     assert_eq!(verify(end), Ok("alice".to_owned()));
     assert_eq!(verify(end + second), Err(AuthError::Expired { since: end }));
     assert_eq!(
         verify(end + second).unwrap_err().to_string(),
-        "the credential expired at 2026-11-24T13:00:00Z"
+        "the credential expired at 2026-11-24T13:00:00Z; ask for a new kubeconfig"
     );
 }
 

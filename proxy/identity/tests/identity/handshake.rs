@@ -124,7 +124,7 @@ fn the_handshake_passes_and_verify_says_which() {
         (
             "not yet",
             Some(issue(&all, noon() + hour)),
-            Err(AuthError::NotYetValid { from: noon() + SignedDuration::from_mins(50) }),
+            Err(AuthError::NotYetValid { from: noon() + SignedDuration::from_mins(50), here: noon() }),
         ),
         ("other authority", Some(issue(&theirs, noon())), Err(AuthError::WrongCa)),
     ];

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::OBJECTS_MAX;
 use super::kinds::Object;
 use super::walk::join;
 
@@ -24,6 +25,11 @@ impl Fault {
     /// The text stops being YAML here.
     pub(super) fn syntax(file: &str, line: u32, message: String) -> Self {
         Self { file: file.to_owned(), line, field: String::new(), value: String::new(), expected: message }
+    }
+
+    /// The document goes beyond what one stream may hold.
+    pub(super) fn too_many(file: &str, line: u32) -> Self {
+        Self::syntax(file, line, format!("up to here more than {OBJECTS_MAX} objects: split the file"))
     }
 
     /// A second object with the kind, namespace and name of an earlier one.

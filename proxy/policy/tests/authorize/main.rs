@@ -116,10 +116,19 @@ fn the_credential_decides_first() {
     let no = |text: &str| Err((Cause::Credential, text.to_owned()));
     assert_eq!(with("alice", "alice-laptop", "eu-1"), Ok(()));
     assert_eq!(with("alice", "fresh", "eu-1"), Ok(()), "one second left");
-    assert_eq!(with("alice", "gone", "eu-1"), no("credential gone was revoked"));
-    assert_eq!(with("alice", "bob-laptop", "eu-1"), no("credential bob-laptop belongs to another user"));
-    assert_eq!(with("alice", "expired", "eu-1"), no("credential expired expired at 2026-06-01T12:00:00Z"));
-    assert_eq!(with("alice", "narrow", "eu-1"), no("credential narrow is not for cluster eu-1"));
+    assert_eq!(with("alice", "gone", "eu-1"), no("credential gone was revoked; ask for a new kubeconfig"));
+    assert_eq!(
+        with("alice", "bob-laptop", "eu-1"),
+        no("credential bob-laptop belongs to another user; ask for a new kubeconfig")
+    );
+    assert_eq!(
+        with("alice", "expired", "eu-1"),
+        no("credential expired expired at 2026-06-01T12:00:00Z; ask for a new kubeconfig")
+    );
+    assert_eq!(
+        with("alice", "narrow", "eu-1"),
+        no("credential narrow is not for cluster eu-1; ask for a kubeconfig that is")
+    );
     let entry = table.credential("narrow").expect("there");
     assert!(entry.is_for("us-1") && !entry.is_for("eu-1") && !entry.is_expired(now()));
 }
@@ -130,7 +139,15 @@ fn the_cluster_decides_second() {
         "kind: AccessPolicy\nmetadata: {name: p}\nspec: {subjects: {users: [alice]}, clusters: {selector: {}}}",
     );
     check(&table, "alice", "eu-1", "GET /api/v1/pods", Ok("p | "));
-    check(&table, "alice", "dark", "GET /api/v1/pods", Err("cluster dark is paused"));
+    check(
+        &table,
+        "alice",
+        "dark",
+        "GET /api/v1/pods",
+        Err(
+            "cluster dark is paused: nothing is let through until whoever runs Hawser sets its spec.paused to false",
+        ),
+    );
     check(&table, "alice", "mars", "GET /api/v1/pods", Err("there is no cluster mars"));
 }
 

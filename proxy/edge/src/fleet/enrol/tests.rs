@@ -19,19 +19,21 @@ struct Caller {
     uid: &'static str,
     key: EncodingKey,
     token: Option<(String, String)>,
+    /// Seconds by which its clock is ahead.
+    ahead: i64,
 }
 
 impl Caller {
     fn new(uid: &'static str) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
-        Self { uid, key: EncodingKey::from_ec_der(&pair.serialize_der()), token: None }
+        Self { uid, key: EncodingKey::from_ec_der(&pair.serialize_der()), token: None, ahead: 0 }
     }
 
     fn request(&self) -> EnrollV1 {
         let mut jwk =
             serde_json::to_value(Jwk::from_encoding_key(&self.key, Algorithm::ES256).unwrap()).unwrap();
         jwk["kid"] = "k".into();
-        let now = SystemClock.wall().as_second();
+        let now = SystemClock.wall().as_second() + self.ahead;
         let claims = json!({
             "aud": [AUDIENCE], "iss": ISSUER, "sub": SUBJECT, "iat": now, "nbf": now, "exp": now + 600,
             "kubernetes.io": {"namespace": "hawser-system", "serviceaccount": {"name": "hawser-agent"}},
@@ -105,6 +107,22 @@ async fn replicas_of_one_cluster_are_under_one_pin() {
     assert_eq!((first.cluster.as_str(), first.replica.as_str()), ("prod", "r1"));
     assert_eq!(first, again);
     assert!(edge.stands(&first).await);
+}
+
+#[tokio::test]
+async fn clocks_that_are_apart_are_named_whether_the_cluster_is_new_or_known() {
+    let (edge, mut prod) = (Edge::new(), Caller::new("a"));
+    edge.invite(&mut prod, false, false).await;
+    for _new_then_known in 0..2 {
+        for (ahead, told) in [(-8000, "ahead of the cluster's"), (8000, "behind the cluster's")] {
+            prod.ahead = ahead;
+            let refusal = edge.enrol(&prod).await.unwrap_err();
+            assert!(refusal.contains("the clock of the edge") && refusal.contains(told), "{refusal}");
+        }
+        prod.ahead = 0;
+        edge.enrol(&prod).await.unwrap();
+        prod.token = None;
+    }
 }
 
 #[tokio::test]
