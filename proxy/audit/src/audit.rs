@@ -31,10 +31,12 @@ pub struct Slot {
 
 impl Slot {
     /// Hands over the event the slot was kept for.
-    pub fn record(self, event: Event) {
+    pub fn record(self, event: &Event) {
         match self.permit {
             Some(permit) => {
-                permit.send(Item::Event(Box::new(event)));
+                if let Some(line) = self.audit.line(event) {
+                    permit.send(Item::Line(line));
+                }
             }
             // Perhaps there is room by now; if not, it is counted.
             None => drop(self.audit.record(event)),
@@ -103,7 +105,7 @@ impl Audit {
 
     /// Hands over an event of somebody who was not let in: it is the first to go when the queue is half full, so that
     /// strangers cannot push out the events of others. What is lost is counted.
-    pub fn record_stranger(&self, event: Event) {
+    pub fn record_stranger(&self, event: &Event) {
         if self.0.queue.capacity() > self.0.queue.max_capacity() / 2 {
             self.record(event).ok(); // counted there
         } else {
@@ -117,14 +119,34 @@ impl Audit {
     /// [`Full`] under [`OnFull::Refuse`] if there is no room (or the log is closed). Under
     /// [`OnFull::Count`] the event is lost and the answer is `Ok`: the request may go on. Both are counted in
     /// [`Audit::dropped`].
-    pub fn record(&self, event: Event) -> Result<(), Full> {
-        if self.0.queue.try_send(Item::Event(Box::new(event))).is_ok() {
+    pub fn record(&self, event: &Event) -> Result<(), Full> {
+        // Asked first: a line that finds no room need not be made.
+        if let Ok(room) = self.0.queue.try_reserve() {
+            if let Some(line) = self.line(event) {
+                room.send(Item::Line(line));
+            }
             return Ok(());
         }
         self.0.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
         match self.0.on_full {
             OnFull::Refuse => Err(Full),
             OnFull::Count => Ok(()),
+        }
+    }
+
+    /// The event as it is written. Made where it comes from, since there is one writer for all workers.
+    fn line(&self, event: &Event) -> Option<Vec<u8>> {
+        let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
+        match serde_json::to_writer(&mut line, event) {
+            Ok(()) => {
+                line.push(b'\n');
+                Some(line)
+            }
+            Err(error) => {
+                self.0.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, audit_id = event.audit_id, "an audit event cannot be encoded");
+                None
+            }
         }
     }
 
@@ -182,3 +204,5 @@ fn channel(events_max: usize) -> (mpsc::Sender<Item>, OwnedPermit<Item>, mpsc::R
 /// Under `OnFull::Refuse` one slot in so many is kept for the further events of requests that were let
 /// through.
 const RESERVE_DIVISOR: usize = 8;
+/// Most lines fit without growing.
+const USUAL_LINE_BYTES: usize = 1536;

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hawser_kube::audit_event::Event;
 use tokio::sync::mpsc::Receiver;
 
 use crate::metrics::Counters;
 
 /// What stands in the queue.
 pub(crate) enum Item {
-    Event(Box<Event>),
+    /// An event in JSON, with its line end.
+    Line(Vec<u8>),
+    /// Nothing comes after it.
     Close,
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn run(mut queue: Receiver<Item>, mut sink: impl Sink, shared: &Share
         }
         for item in batch.drain(..) {
             match item {
-                Item::Event(event) => encode(&event, &mut lines, shared),
+                Item::Line(line) => lines.extend_from_slice(&line),
                 // Refuses further events; those already in the queue still come.
                 Item::Close => queue.close(),
             }
@@ -69,18 +70,6 @@ pub(crate) fn run(mut queue: Receiver<Item>, mut sink: impl Sink, shared: &Share
         lines.shrink_to(BUFFER_BYTES_KEPT);
         if taken < BATCH_EVENTS_MAX && !shared.closing.load(Ordering::Acquire) {
             thread::park_timeout(GATHER);
-        }
-    }
-}
-
-fn encode(event: &Event, lines: &mut Vec<u8>, shared: &Shared) {
-    let start = lines.len();
-    match serde_json::to_writer(&mut *lines, event) {
-        Ok(()) => lines.push(b'\n'),
-        Err(error) => {
-            lines.truncate(start);
-            shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, audit_id = event.audit_id, "an audit event cannot be encoded");
         }
     }
 }

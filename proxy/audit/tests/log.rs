@@ -29,7 +29,7 @@ fn start(path: &Path) -> Audit {
 
 fn record(audit: &Audit, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
-        assert_eq!(audit.record(event(number)), Ok(()));
+        assert_eq!(audit.record(&event(number)), Ok(()));
     }
 }
 

@@ -112,7 +112,7 @@ impl Record {
         if self.conn.config.audit_request_received {
             let mut event = self.event.clone();
             event.annotations.clear();
-            self.write(event);
+            self.write(&event);
         }
     }
 
@@ -137,7 +137,7 @@ impl Record {
             event.stage = Stage::ResponseStarted;
             event.stage_timestamp = self.conn.worker.shared.clock.wall();
             event.response_status = Some(ResponseStatus::code(code));
-            self.write(event);
+            self.write(&event);
         }
     }
 
@@ -224,7 +224,7 @@ impl Record {
     }
 
     /// An event before the last. What does not fit is counted there.
-    fn write(&self, event: Event) {
+    fn write(&self, event: &Event) {
         if self.conn.worker.shared.audit.record(event).is_err() {
             tracing::warn!("an audit event found the queue full");
         }
@@ -253,12 +253,12 @@ impl Drop for Record {
     fn drop(&mut self) {
         let mut event = self.close();
         match self.slot.take() {
-            Some(slot) => slot.record(event),
-            None if self.authenticated => self.write(event),
+            Some(slot) => slot.record(&event),
+            None if self.authenticated => self.write(&event),
             None => {
                 // HTTP/2 lets any UTF-8 through to here.
                 event.request_uri.truncate(event.request_uri.floor_char_boundary(STRANGER_URI_BYTES_MAX));
-                self.conn.worker.shared.audit.record_stranger(event);
+                self.conn.worker.shared.audit.record_stranger(&event);
             }
         }
     }

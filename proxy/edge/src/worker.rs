@@ -79,7 +79,8 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
     })?;
     let worker = Rc::new(Worker {
         id: this.id,
-        drain: shared.drain.clone(),
+        // Of its own: whoever waits for it takes its lock.
+        drain: shared.drain.child(),
         scope: this.scope,
         shared,
         live: RefCell::default(),

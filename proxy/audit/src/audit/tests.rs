@@ -80,7 +80,7 @@ impl Held {
     }
 
     fn record(&self, id: &str) -> Result<(), Full> {
-        self.audit.record(event(id))
+        self.audit.record(&event(id))
     }
 
     fn wait_at_gate(&self) {
@@ -254,7 +254,7 @@ fn a_closed_log_takes_nothing() {
         let held = Held::start(4, on_full);
         let audit = held.audit.clone();
         held.end();
-        assert_eq!(audit.record(event("late")), answer);
+        assert_eq!(audit.record(&event("late")), answer);
         assert_eq!(audit.ready(), ready);
         assert_eq!(audit.counts(), Counts { written: 1, dropped: 1, disk_errors: 0 });
         audit.close();
@@ -301,7 +301,7 @@ fn nothing_taken_is_lost_when_closing() {
                 let audit = held.audit.clone();
                 thread::spawn(move || {
                     (0..500)
-                        .filter(|number| audit.record(event(&format!("{caller}/{number}"))).is_ok())
+                        .filter(|number| audit.record(&event(&format!("{caller}/{number}"))).is_ok())
                         .count()
                 })
             })
