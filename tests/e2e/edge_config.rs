@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use hawser_identity::Authorities;
 use hawser_kube::clock::{Clock as _, SystemClock};
 use hawser_tests::{run, until};
 use hawser_tunnel::{Connection, TunnelStream, wire::Class};
+use socket2::{Domain, Socket, Type};
 
 #[path = "own_edge/agent.rs"]
 mod agent;
@@ -127,23 +128,31 @@ fn one_source_cannot_take_all_connections() {
 }
 
 #[test]
-fn the_health_listener_takes_64_at_once() {
+fn the_health_listener_has_places_for_many_sources() {
     let edge = Edge::start("");
-    let connect = || {
-        let mut connection = TcpStream::connect(("127.0.0.1", edge.health)).unwrap();
+    // Held open: the request has no end.
+    let ask = |source: u8, end: &str| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], edge.health)).into()).unwrap();
+        let mut connection = TcpStream::from(socket);
         connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        connection.write_all(b"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n").unwrap();
+        connection.write_all(format!("GET /livez HTTP/1.1\r\nHost: edge\r\n{end}").as_bytes()).unwrap();
         connection
     };
-    let answers = |mut connection: TcpStream| {
+    let answers = |source| {
         let mut answer = [0; 12];
-        connection.read_exact(&mut answer).is_ok().then_some((connection, answer))
+        ask(source, "\r\n").read_exact(&mut answer).is_ok_and(|()| &answer == b"HTTP/1.1 200")
     };
-    let mut held: Vec<_> = (0..64).map(|_| answers(connect()).unwrap()).collect();
-    assert!(answers(connect()).is_none(), "one more is closed");
-    assert!(held.iter().all(|(_, answer)| answer == b"HTTP/1.1 200"));
-    held.pop();
-    until("there is room again", Duration::from_secs(5), || answers(connect()).is_some());
+    let mut held: Vec<_> = (0..16).map(|_| ask(2, "")).collect();
+    until("one source has its share", Duration::from_secs(5), || !answers(2));
+    assert!(answers(3), "another has its own");
+    for source in 3..=5 {
+        held.extend((0..16).map(|_| ask(source, "")));
+    }
+    until("all places are taken", Duration::from_secs(5), || !answers(6));
+    held.truncate(63);
+    until("there is room again", Duration::from_secs(5), || answers(6));
 }
 
 #[test]

@@ -89,6 +89,15 @@ fn a_killed_agent() {
     whole_again();
 }
 
+/// Says at its end that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_watch_whose_agent_is_killed_ends_between_two_events() {
     let _alone = alone();
@@ -106,6 +115,8 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also where an assertion fails, so that the thread ends then, too.
+        let _over = Over(&done);
         scope.spawn(|| {
             let mut number = 0;
             while !done.load(Ordering::Relaxed) {
@@ -123,7 +134,6 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
             kill_agent(&agent);
             whole_again();
         }
-        done.store(true, Ordering::Relaxed);
     });
     for watch in watches {
         let ran = watch.ended(Duration::from_secs(20));

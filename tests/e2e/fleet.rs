@@ -112,7 +112,8 @@ impl Drop for Unbound<'_> {
     fn drop(&mut self) {
         let agent = ["--clusterrole=hawser-agent", "--serviceaccount=hawser-system:hawser-agent"];
         let bind = [&["create", "--save-config", "clusterrolebinding", "hawser-agent"][..], &agent].concat();
-        let _bound = run(&mut up().direct(self.0, &bind));
+        let bound = run(&mut up().direct(self.0, &bind));
+        assert!(bound.code == 0 || std::thread::panicking(), "the agent stays without its rights: {bound:?}");
     }
 }
 

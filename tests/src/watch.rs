@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{Ran, until};
@@ -39,9 +39,11 @@ impl Watch {
     }
 
     /// Waits for a line that contains `text`.
+    #[expect(clippy::disallowed_methods, reason = "tests live in real time")]
     pub fn sees(&mut self, text: &str, within: Duration) {
+        let began = Instant::now();
         loop {
-            let line = self.lines.recv_timeout(within);
+            let line = self.lines.recv_timeout(within.saturating_sub(began.elapsed()));
             let line = line.unwrap_or_else(|_| panic!("the watch has not seen {text:?}, but: {}", self.seen));
             self.seen.push_str(&line);
             if line.contains(text) {

@@ -7,6 +7,8 @@ pub(crate) mod upgrade;
 mod upload;
 mod watch;
 
+use std::fmt;
+
 use hawser_kube::status::Status;
 use hawser_tunnel::{
     Delivery, Link, LinkId, RecvHalf, StreamError,
@@ -29,7 +31,7 @@ async fn route(exchange: &Exchange, avoid: Option<LinkId>) -> Result<Link, EdgeE
     }
     let now = worker.shared.clock.now();
     // Links that take nothing, as in a drain, have others that follow them.
-    let expected = links.cluster(exchange.cluster()).is_some()
+    let expected = links.replicas(exchange.cluster()).is_some()
         || worker.shared.last_seen.is_recent(exchange.cluster(), now);
     if !expected {
         return Err(not_connected(exchange, None));
@@ -95,19 +97,8 @@ async fn final_reply(
     }
 }
 
-/// The status an agent answered. A response that no API server gives is the agent's fault: 502.
-fn response_status(status: u16) -> Result<StatusCode, Status> {
-    StatusCode::from_u16(status).map_err(|_number| malformed("status"))
-}
-
-/// A plain request is answered with one final response (RFC 9110, 15.2), and redirects leave only from below `*/proxy`,
-/// where they are the backend's own (CVE-2022-3172).
+/// Redirects leave only from below `*/proxy`, where they are the backend's own (CVE-2022-3172).
 fn judge(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
-    if status.is_informational() {
-        return Err(Status::bad_gateway(format!(
-            "the agent answered {status}, which is no answer: see {AGENT_LOGS}"
-        )));
-    }
     if status.is_redirection() && headers.contains_key(header::LOCATION) && !exchange.attrs().is_proxy() {
         return Err(Status::bad_gateway(
             "the cluster answered with a redirect, which is not followed nor passed on: an API server gives none for its own \
@@ -117,8 +108,14 @@ fn judge(exchange: &Exchange, status: StatusCode, headers: &HeaderMap) -> Result
     Ok(())
 }
 
-fn malformed(what: &str) -> Status {
-    Status::bad_gateway(format!("the agent sent a malformed response ({what}): see {AGENT_LOGS}"))
+/// A plain request is answered with one final response (RFC 9110, 15.2).
+fn final_status(status: u16) -> Option<StatusCode> {
+    StatusCode::from_u16(status).ok().filter(|status| !status.is_informational())
+}
+
+/// What no API server answers is the agent's fault.
+fn no_answer(what: impl fmt::Display) -> String {
+    format!("the agent sent what is no answer ({what}; see {AGENT_LOGS})")
 }
 
 const AGENT_LOGS: &str = "the logs of deployment hawser-agent in the cluster";

@@ -50,7 +50,7 @@ enum Command {
     Apply(File),
     /// Show resources
     Get(Get),
-    /// Delete a resource; what it granted ends with the next request. A cluster goes with all that is remembered of it:
+    /// Delete a resource; what it granted ends within a moment. A cluster goes with all that is remembered of it:
     /// its agents' links end at once, join tokens for its name alone are void, and any cluster may take the name
     Delete(Delete),
     /// Check a file without changing anything

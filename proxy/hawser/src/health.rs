@@ -4,6 +4,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use hawser_kube::source::Sources;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -36,22 +37,26 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Answers until dropped.
 pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (places, sources) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Sources::default());
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "health listener");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let of_source = sources.enter(peer.ip(), CONNECTIONS_PER_SOURCE_MAX);
+        let (Some(of_source), Ok(place)) = (of_source, Arc::clone(&places).try_acquire_owned()) else {
+            continue;
+        };
         let answers = Arc::clone(&answers);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| answer(&answers, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
+                .keep_alive(false)
                 .header_read_timeout(HEAD_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
             match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
@@ -59,7 +64,7 @@ pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) {
                 Ok(Err(error)) => tracing::debug!(%error, "health connection"),
                 Err(_elapsed) => tracing::debug!("health connection: open for too long"),
             }
-            drop(place);
+            drop((place, of_source));
         });
     }
 }
@@ -98,7 +103,9 @@ const JSON: &str = "application/json";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 64;
-/// How long one may be open, whatever it does.
+/// Of these from one source, so that no other keeps probes and scrapes out.
+const CONNECTIONS_PER_SOURCE_MAX: usize = 16;
+/// How long one request may take, whatever it does.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// A connection that says nothing for so long is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,12 +3,7 @@
 //! It carries an identity and no authority: the Credential it names is looked up at every request, and what the person
 //! may do is what policies say at that moment. The secret exists in the printed text only.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use hawser_identity::{Authorities, OpaqueToken, token};
@@ -59,9 +54,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     match options.format {
         Format::Text => output::note(format_args!("wrote {}: {}", path.display(), made.credential)),
-        Format::Json => {
-            output::line(serde_json::to_string_pretty(&Written { made: &made.credential, file: path })?)
-        }
+        Format::Json => output::line(serde_json::to_string_pretty(&Written {
+            made: &made.credential,
+            file: path.display().to_string(),
+        })?),
     }
     Ok(())
 }
@@ -100,7 +96,7 @@ impl fmt::Display for MadeCredential {
 struct Written<'a> {
     #[serde(flatten)]
     made: &'a MadeCredential,
-    file: &'a Path,
+    file: String,
 }
 
 impl<A: std::ops::Deref<Target = Authorities>> Edge<A> {

@@ -57,8 +57,9 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     let mut all = EnvFilter::default().add_directive(LevelFilter::INFO.into());
     let mut position = 1;
     for part in text.split(',') {
+        let level = part.rsplit('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         let read = part.trim().parse::<Directive>().ok();
-        match read.filter(|_| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok()) {
+        match read.filter(|_| LEVELS.contains(&level.as_str())) {
             Some(directive) => all = all.add_directive(directive),
             None if part.trim().is_empty() => {}
             None => {
@@ -82,22 +83,16 @@ enum Order {
 
 fn write(queue: &Receiver<Order>, lost: &AtomicU64, mut out: impl Write) {
     while let Ok(order) = queue.recv() {
-        let line = match order {
-            Order::Write(line) => line,
-            Order::Tell(done) => {
-                // Whoever asked may have stopped waiting.
-                done.try_send(()).ok();
-                continue;
-            }
-        };
         let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0
-            && writeln!(out, "{lost} log lines were dropped: standard error is not read fast enough").is_err()
-        {
-            continue;
-        }
         // Nobody is left to be told that standard error is gone.
-        out.write_all(&line).ok();
+        if lost > 0 {
+            writeln!(out, "{lost} log lines were dropped: standard error is not read fast enough").ok();
+        }
+        match order {
+            Order::Write(line) => out.write_all(&line).ok(),
+            // Whoever asked may have stopped waiting.
+            Order::Tell(done) => done.try_send(()).ok(),
+        };
     }
 }
 
@@ -158,6 +153,8 @@ impl Write for Lines {
     }
 }
 
+/// By their names alone: tracing also reads numbers, and nothing at all as the most.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// Lines that wait for standard error.
 const LINES_MAX: usize = 4096;
 /// How long the end is put off for lines that nobody takes.
@@ -225,6 +222,9 @@ mod tests {
             ("info,hawser_edge", "\"hawser_edge\" at position 6 is neither"),
             ("info,hawser_edge=debgu,warn", "\"hawser_edge=debgu\" at position 6 is neither"),
             ("info,=/", "\"=/\" at position 6"),
+            ("info,hawser_edge=", "\"hawser_edge=\" at position 6"),
+            ("hawser_edge=3", "\"hawser_edge=3\" at position 1"),
+            ("3", "\"3\" at position 1"),
         ] {
             let refused = filter(bad).unwrap_err();
             assert!(refused.starts_with(told) && refused.contains("info,hawser_edge=debug"), "{refused}");

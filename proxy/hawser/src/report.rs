@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use hawser_agent::STOPS_REQUESTS;
 use hawser_edge::Shared;
 use hawser_store::{ListOptions, Store};
-use hawser_tunnel::{ClusterSnapshot, ReplicaSnapshot};
+use hawser_tunnel::ReplicaSnapshot;
 
 use crate::{
     health::StatusSource,
@@ -43,17 +43,17 @@ async fn status(store: &Store, shared: &Shared, listen: SocketAddr) -> EdgeStatu
 }
 
 fn cluster(shared: &Shared, name: String) -> ClusterStatus {
-    if let Some(snapshot) = shared.links.cluster(&name) {
-        return with_links(name, snapshot);
+    if let Some(replicas) = shared.links.replicas(&name) {
+        return with_links(name, replicas);
     }
     let absence = match shared.enrolment.refusals.of(&name) {
-        Some((at, why)) => format!("its agent was refused at {at:.0}: {why}"),
+        Some((at, why)) => format!("its agent was refused at {at:.0}: {}", printable(&why)),
         None => "no agent is connected: see the logs of deployment hawser-agent in the cluster".to_owned(),
     };
     ClusterStatus { name, problems: vec![absence], ..ClusterStatus::default() }
 }
 
-fn with_links(name: String, ClusterSnapshot { replicas, .. }: ClusterSnapshot) -> ClusterStatus {
+fn with_links(name: String, replicas: Vec<ReplicaSnapshot>) -> ClusterStatus {
     let newest = replicas.iter().find(|replica| !replica.status.kubernetes_version.is_empty());
     let connected = replicas.iter().any(|replica| !replica.draining && !stopped(replica));
     let mut problems: Vec<String> = replicas.iter().flat_map(|it| problems(it, connected)).collect();
@@ -62,7 +62,7 @@ fn with_links(name: String, ClusterSnapshot { replicas, .. }: ClusterSnapshot) -
     ClusterStatus {
         name,
         connected,
-        kubernetes_version: newest.map(|replica| replica.status.kubernetes_version.clone()),
+        kubernetes_version: newest.map(|replica| printable(&replica.status.kubernetes_version)),
         nodes: newest.map(|replica| replica.status.nodes).filter(|nodes| *nodes > 0),
         rtt_ms: replicas.iter().map(|replica| milliseconds(replica.rtt)).min_by(f64::total_cmp),
         replicas: replicas.into_iter().map(replica).collect(),
@@ -78,10 +78,11 @@ fn stopped(replica: &ReplicaSnapshot) -> bool {
 /// What it reports; with its name where it is not the whole cluster that is stopped.
 fn problems(replica: &ReplicaSnapshot, connected: bool) -> Vec<String> {
     let named = |problem: &String| {
+        let text = printable(problem);
         if connected && problem.starts_with(STOPS_REQUESTS) {
-            format!("agent {}: {problem}", replica.replica)
+            format!("agent {}: {text}", replica.replica)
         } else {
-            problem.clone()
+            text
         }
     };
     replica.status.problems.iter().map(named).collect()
@@ -93,9 +94,14 @@ fn replica(replica: ReplicaSnapshot) -> ReplicaStatus {
         links: replica.links,
         in_flight: replica.in_flight as usize,
         rtt_ms: Some(milliseconds(replica.rtt)),
-        agent_version: replica.status.agent_version.clone(),
+        agent_version: printable(&replica.status.agent_version),
         draining: replica.draining,
     }
+}
+
+/// What an agent says goes to a terminal: it may write there, but not steer it.
+fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {
@@ -126,8 +132,7 @@ mod tests {
     }
 
     fn check(replicas: Vec<ReplicaSnapshot>, connected: bool, problems: &[&str]) {
-        let snapshot = ClusterSnapshot { cluster: "prod".into(), connected: true, replicas };
-        let status = with_links("prod".to_owned(), snapshot);
+        let status = with_links("prod".to_owned(), replicas);
         assert_eq!((status.connected, status.nodes), (connected, None));
         assert_eq!(status.problems, problems);
     }
@@ -141,6 +146,11 @@ mod tests {
         check(vec![replica("a", false, &[degraded])], true, &[degraded]);
         check(vec![replica("a", false, &both), replica("b", false, &both)], false, &[stopped, degraded]);
         check(vec![replica("a", false, &[stopped]), replica("b", true, &[])], false, &[stopped]);
+        check(
+            vec![replica("a", false, &["\u{1b}[2J\rall is well"])],
+            true,
+            &["\u{fffd}[2J\u{fffd}all is well"],
+        );
         let named = "agent a: no request can be carried: may not";
         check(vec![replica("a", false, &[stopped]), replica("b", false, &[])], true, &[named]);
     }

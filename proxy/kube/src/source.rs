@@ -17,6 +17,12 @@ pub struct SourcePlace {
 }
 
 impl Sources {
+    /// Whether there is one from `address`.
+    #[must_use]
+    pub fn any_from(&self, address: IpAddr) -> bool {
+        self.0.lock().contains_key(&source(address))
+    }
+
     /// Counts one more from `address`; `None` where that would make more than `places_max`.
     #[must_use]
     pub fn enter(&self, address: IpAddr, places_max: usize) -> Option<SourcePlace> {
@@ -73,7 +79,9 @@ mod tests {
         let places = [sources.enter(one, 2), sources.enter(one, 2)].map(Option::unwrap);
         assert!(sources.enter(one, 2).is_none());
         let _of_other = sources.enter(other, 2).unwrap();
+        assert!(sources.any_from(one));
         drop(places);
+        assert!(!sources.any_from(one));
         assert_eq!(sources.0.lock().len(), 1, "what is free is forgotten");
         assert!(sources.enter(one, 1).is_some());
         assert!(sources.enter(one, 0).is_none());

@@ -127,15 +127,16 @@ impl Acceptor {
             attempt.refuse();
             return;
         }
-        // With half the room taken, who comes must first show that it can be reached at its address, so
-        // that forged addresses cannot take the rest.
-        if self.handshakes.len() >= self.link.handshakes_max / 2 && !attempt.remote_address_validated() {
+        // With half the room taken, or another from the same source there, who comes must first show that it
+        // can be reached at its address, so that forged addresses take neither the rest nor anybody's share.
+        let source = attempt.remote_address().ip();
+        let crowded =
+            self.handshakes.len() >= self.link.handshakes_max / 2 || self.strangers.any_from(source);
+        if crowded && !attempt.remote_address_validated() {
             attempt.retry().ok(); // can only fail for an address that was validated
             return;
         }
-        let Some(place) =
-            self.strangers.enter(attempt.remote_address().ip(), self.link.strangers_per_source_max)
-        else {
+        let Some(place) = self.strangers.enter(source, self.link.strangers_per_source_max) else {
             tracing::debug!(remote = %attempt.remote_address(), "too many connections from there");
             attempt.refuse();
             return;

@@ -30,7 +30,7 @@ pub struct LinkConfig {
     /// of it on, attempts must prove their address first, which takes one round trip more.
     pub handshakes_max: usize,
     /// Connections from one source whose far side has not shown yet who it is, their handshakes too; further attempts are
-    /// refused.
+    /// refused. From the second on, attempts must prove their address first.
     pub strangers_per_source_max: usize,
 }
 
@@ -49,7 +49,7 @@ impl LinkConfig {
             open_wait_max: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             handshakes_max: 64,
-            strangers_per_source_max: 32,
+            strangers_per_source_max: 16,
         }
     }
 

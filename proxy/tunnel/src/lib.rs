@@ -41,5 +41,5 @@ pub use error::{LinkError, LinkLost, StreamError};
 pub use handover::{HandoverConfig, HandoverHub};
 pub use link::{Link, LinkId, LinkIdentity};
 pub use metrics::HandoverStats;
-pub use registry::{ClusterFull, ClusterSnapshot, Registry, ReplicaSnapshot};
+pub use registry::{ClusterFull, Registry, ReplicaSnapshot};
 pub use stream::{READ_BYTES_MAX, RecvHalf, SendHalf, Stopped, TunnelStream};

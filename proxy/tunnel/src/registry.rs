@@ -40,17 +40,6 @@ struct Entry {
 #[error("the cluster has {LINKS_PER_CLUSTER_MAX} links already")]
 pub struct ClusterFull;
 
-/// A cluster with at least one link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClusterSnapshot {
-    /// Its name.
-    pub cluster: Arc<str>,
-    /// Whether a link takes requests.
-    pub connected: bool,
-    /// The replicas of its agent, by name.
-    pub replicas: Vec<ReplicaSnapshot>,
-}
-
 /// A replica of an agent with at least one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaSnapshot {
@@ -91,24 +80,26 @@ impl Registry {
             status: Arc::new(ArcSwap::from_pointee(hello.status())),
             link,
         };
-        self.change(|table| {
+        let taken = self.change(|table| {
             let of_cluster = table.entry(Arc::clone(entry.link.cluster())).or_insert_with(|| Arc::from([]));
             if of_cluster.len() >= LINKS_PER_CLUSTER_MAX {
-                return Err(ClusterFull);
+                return false;
             }
             *of_cluster = of_cluster.iter().cloned().chain([entry]).collect();
-            Ok(())
-        })
+            true
+        });
+        taken.then_some(()).ok_or(ClusterFull)
     }
 
     /// Forgets a link; nothing happens to the link itself.
     pub fn remove(&self, link: &Link) {
         self.change(|table| {
-            let Some(of_cluster) = table.get_mut(link.cluster()) else { return };
+            let Some(of_cluster) = table.get_mut(link.cluster()) else { return false };
             *of_cluster = of_cluster.iter().filter(|entry| entry.link.id() != link.id()).cloned().collect();
             if of_cluster.is_empty() {
                 table.remove(link.cluster());
             }
+            true
         });
     }
 
@@ -157,11 +148,10 @@ impl Registry {
         tokio::time::timeout_at(deadline.into(), found).await.ok().flatten()
     }
 
-    /// A cluster's state; `None` if it has no link.
+    /// The replicas of a cluster's agent that have a link, by name; `None` if the cluster has none, not even a dead one.
     #[must_use]
-    pub fn cluster(&self, cluster: &str) -> Option<ClusterSnapshot> {
-        let table = self.0.table.load();
-        table.get_key_value(cluster).map(|(cluster, entries)| snapshot(cluster, entries))
+    pub fn replicas(&self, cluster: &str) -> Option<Vec<ReplicaSnapshot>> {
+        self.0.table.load().get(cluster).map(|entries| snapshot(entries))
     }
 
     /// Tells of each change of links; the value counts them.
@@ -179,14 +169,19 @@ impl Registry {
         links.filter(usable).min_by_key(|link| (link.worker() != worker, link.in_flight())).cloned()
     }
 
-    fn change<T>(&self, edit: impl FnOnce(&mut Table) -> T) -> T {
+    /// Publishes an edited table, unless `edit` says that there is nothing new in it.
+    fn change(&self, edit: impl FnOnce(&mut Table) -> bool) -> bool {
         let writer = self.0.writer.lock();
         let mut next = Table::clone(&self.0.table.load());
-        let outcome = edit(&mut next);
-        self.0.table.store(Arc::new(next));
+        let changed = edit(&mut next);
+        if changed {
+            self.0.table.store(Arc::new(next));
+        }
         drop(writer);
-        self.0.revision.send_modify(|revision| *revision += 1);
-        outcome
+        if changed {
+            self.0.revision.send_modify(|revision| *revision += 1);
+        }
+        changed
     }
 }
 
@@ -196,7 +191,7 @@ impl Default for Registry {
     }
 }
 
-fn snapshot(cluster: &Arc<str>, entries: &[Entry]) -> ClusterSnapshot {
+fn snapshot(entries: &[Entry]) -> Vec<ReplicaSnapshot> {
     let mut replicas = BTreeMap::<&Arc<str>, ReplicaSnapshot>::new();
     for entry in entries.iter().filter(|entry| entry.link.is_alive()) {
         let replica = replicas.entry(entry.link.replica()).or_insert_with(|| ReplicaSnapshot {
@@ -213,9 +208,7 @@ fn snapshot(cluster: &Arc<str>, entries: &[Entry]) -> ClusterSnapshot {
         replica.in_flight += entry.link.in_flight();
         replica.rtt = replica.rtt.min(entry.link.rtt());
     }
-    let replicas: Vec<_> = replicas.into_values().collect();
-    let connected = replicas.iter().any(|replica| !replica.draining);
-    ClusterSnapshot { cluster: Arc::clone(cluster), connected, replicas }
+    replicas.into_values().collect()
 }
 
 /// Links of one cluster, all its replicas and classes together: 2 replicas use 4 to 16.

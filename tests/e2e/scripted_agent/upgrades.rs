@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use hawser_tests::ok;
 use hawser_tunnel::wire::ReplyV1;
 
 use crate::{
     answers::check_status,
     client::{Client, bearer, now},
-    edge::{Edge, HOST},
+    edge::{Edge, HOST, hawser},
     script::{ScriptedAgent, Step, answer, head},
 };
 
@@ -133,17 +134,39 @@ fn bytes_before_the_answer_to_an_upgrade_are_refused() {
     assert!(agent.took().is_empty());
 }
 
+/// A stream below a proxy that the client ends on its side, once it is open; and its answer so far.
+fn half_ended(edge: &Edge) -> (Client, String) {
+    let mut client = Client::connect(edge, "http/1.1").unwrap();
+    let fields = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        &bearer(edge),
+    ];
+    client.ask("GET /api/v1/namespaces/default/services/s/proxy/stream", &fields.map(str::to_owned));
+    let mut text = String::new();
+    while !text.contains("\r\n\r\n") {
+        text.push_str(std::str::from_utf8(&client.some()).unwrap());
+    }
+    assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
+    client.finish();
+    (client, text)
+}
+
+/// What answers it. Key and answer are those of RFC 6455, 1.3.
+const WEBSOCKET: [(&str, &str); 3] = [
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+];
+
 #[test]
 fn who_has_said_all_still_hears_the_rest() {
     let edge = Edge::start("");
-    // Key and answer of RFC 6455, 1.3.
-    let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let switch = [("connection", "Upgrade"), ("upgrade", "websocket"), accept];
-    let asked = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
-    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let pause = || Step::Pause(Duration::from_secs(3));
     let talking = vec![
-        head(101, &switch),
+        head(101, &WEBSOCKET),
         pause(),
         Step::Send(b"slow".to_vec()),
         pause(),
@@ -152,26 +175,30 @@ fn who_has_said_all_still_hears_the_rest() {
         Step::Send(b"sure".to_vec()),
         Step::Finish,
     ];
-    let silent = vec![head(101, &switch), Step::Send(b"slow".to_vec()), Step::Wait];
+    let silent = vec![head(101, &WEBSOCKET), Step::Send(b"slow".to_vec()), Step::Wait];
     for (steps, heard) in [(talking, "slow but sure"), (silent, "slow")] {
         edge.counts("links 0");
         let _agent = ScriptedAgent::connect(&edge, "one", move |_any| steps.clone());
-        let mut client = Client::connect(&edge, "http/1.1").unwrap();
-        let line = "GET /api/v1/namespaces/default/services/s/proxy/stream";
-        let fields: Vec<String> =
-            asked.iter().chain(&[key, &bearer(&edge)]).map(|field| (*field).to_owned()).collect();
-        client.ask(line, &fields);
-        let mut text = String::new();
-        while !text.contains("\r\n\r\n") {
-            text.push_str(std::str::from_utf8(&client.some()).unwrap());
-        }
-        client.finish();
+        let (mut client, mut text) = half_ended(&edge);
         text.push_str(&client.rest().0);
-        let (head, stream) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert_eq!(stream, heard);
+        assert_eq!(text.split_once("\r\n\r\n").unwrap().1, heard);
         edge.counts("live_exchanges 0");
     }
+}
+
+#[test]
+fn who_has_said_all_and_may_no_longer_hears_no_more() {
+    let edge = Edge::start("");
+    let _agent = ScriptedAgent::connect(&edge, "one", |_any| {
+        let word = [Step::Pause(Duration::from_secs(1)), Step::Send(b"word ".to_vec())];
+        [head(101, &WEBSOCKET)].into_iter().chain(word.into_iter().cycle().take(200)).collect()
+    });
+    let (mut client, _head) = half_ended(&edge);
+    assert_eq!(client.some(), b"word ");
+    let data = edge.folder.path().join("data");
+    let _withdrawn = ok(hawser(&["delete", "accesspolicy", "everything", "--data-dir"]).arg(data));
+    edge.counts("live_exchanges 0");
+    let _last_words = client.rest();
 }
 
 #[test]

@@ -15,9 +15,9 @@ use hawser_tunnel::{
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    agent_status, final_reply, first_message, judge,
+    agent_status, final_reply, final_status, first_message, judge,
     length::Length,
-    malformed, response_status, route,
+    no_answer, route,
     upload::{Dispatched, Upload},
     watch::Events,
 };
@@ -146,7 +146,10 @@ async fn attempt(
         }
     };
     let (status, mut headers, end) = match reply {
-        Ok(ReplyV1::Head { status, headers, end }) => (response_status(status)?, headers, end),
+        Ok(ReplyV1::Head { status, headers, end }) => match final_status(status) {
+            Some(status) => (status, headers, end),
+            None => return Ok(Attempt::Lost(no_answer(format_args!("status {status}")))),
+        },
         Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
             return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message))));
         }
@@ -160,14 +163,16 @@ async fn attempt(
             return Err(agent_status(code, message).into());
         }
         Ok(ReplyV1::Dispatched) => return Ok(Attempt::Lost("the reply ended before its head".to_owned())),
-        Err(StreamError::Wire(error)) => return Err(malformed(&error.to_string()).into()),
+        Err(StreamError::Wire(error)) => return Ok(Attempt::Lost(no_answer(error))),
         Err(error) => return Ok(Attempt::Lost(format!("the link to the agent broke ({error})"))),
     };
     judge(exchange, status, &headers)?;
     headers::sanitize_response(&mut headers);
     let bodiless =
         message.method == "HEAD" || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = Length::announced(&headers, bodiless, end)?;
+    let Some(length) = Length::announced(&headers, bodiless, end) else {
+        return Ok(Attempt::Lost(no_answer("content-length")));
+    };
     let end = end || bodiless;
     let response = Response { status, headers, end, length, body: BodyReader::new(recv, message.trailers) };
     respond(exchange, response, pump, responder, record).await?;

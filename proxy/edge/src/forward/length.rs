@@ -1,26 +1,25 @@
 //! The length that an answer announces, and how much of it has come. No agent is trusted with it: over HTTP/1.1 the bytes
 //! beyond it would be read as the next answer, and over HTTP/2 a shorter body would look whole.
 
-use hawser_kube::{close::CloseReason, status::Status};
+use hawser_kube::close::CloseReason;
 use http::{HeaderMap, header};
 
 /// Bytes still to come, where the answer says how many there are.
 pub(super) struct Length(Option<u64>);
 
 impl Length {
-    /// What these headers announce. Nothing comes of it where `bodiless`: an answer to HEAD says what a GET would bring.
-    pub(super) fn announced(headers: &HeaderMap, bodiless: bool, end: bool) -> Result<Self, Status> {
-        let malformed = || super::malformed("content-length");
+    /// What these headers announce; `None` if that cannot be. Nothing comes of it where `bodiless`: an answer to HEAD says what a GET would bring.
+    pub(super) fn announced(headers: &HeaderMap, bodiless: bool, end: bool) -> Option<Self> {
         let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = match (values.next(), values.next()) {
             (None, _) => None,
-            (Some(value), None) => Some(digits(value.as_bytes()).ok_or_else(malformed)?),
-            (Some(_), Some(_)) => return Err(malformed()),
+            (Some(value), None) => Some(digits(value.as_bytes())?),
+            (Some(_), Some(_)) => return None,
         };
         match length {
-            _ if bodiless => Ok(Self(None)),
-            Some(1..) if end => Err(malformed()),
-            length => Ok(Self(length)),
+            _ if bodiless => Some(Self(None)),
+            Some(1..) if end => None,
+            length => Some(Self(length)),
         }
     }
 

@@ -22,7 +22,7 @@ use hawser_tunnel::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{agent_status, final_reply, first_message, malformed, response_status, route};
+use super::{agent_status, final_reply, first_message, no_answer, route};
 use crate::{
     downstream::{
         ClientError, Request, RequestBody, Responder,
@@ -73,6 +73,7 @@ pub(crate) async fn forward(
         exchange,
         session: RefCell::new(session),
         to_client: RefCell::new(BytesMut::new()),
+        taken: Cell::new(0),
         client_ended: Cell::new(false),
     };
     stream.run(body.raw(), writer, send, recv, record).await
@@ -134,7 +135,7 @@ async fn ask(
     delivery.on_sent();
     match final_reply(&mut recv, delivery, || {}).await {
         Ok(ReplyV1::Head { status, headers, .. }) => {
-            let status = response_status(status).map_err(Asked::Answer)?;
+            let status = StatusCode::from_u16(status).map_err(|_number| Asked::Lost(no_answer(status)))?;
             Ok(Opened { status, headers, send, recv })
         }
         Ok(ReplyV1::Refused { code, message }) if delivery.may_move() => {
@@ -147,7 +148,6 @@ async fn ask(
         Ok(ReplyV1::Refused { message, .. }) => Err(Asked::Lost(message)),
         Ok(ReplyV1::Failed { code, message, .. }) => Err(Asked::Answer(agent_status(code, message))),
         Ok(ReplyV1::Dispatched) => Err(Asked::Lost("the reply ended before its head".to_owned())),
-        Err(StreamError::Wire(error)) => Err(Asked::Answer(malformed(&error.to_string()))),
         Err(error) => Err(Asked::Lost(error.to_string())),
     }
 }
@@ -235,6 +235,8 @@ struct Stream<'a> {
     session: RefCell<Option<Session>>,
     /// Accepted bytes on their way to the client: kept here, so that none is lost when the session is cut.
     to_client: RefCell<BytesMut>,
+    /// Bytes that the client has taken.
+    taken: Cell<usize>,
     client_ended: Cell<bool>,
 }
 
@@ -266,7 +268,10 @@ impl Stream<'_> {
                 biased;
                 end = &mut down => end,
                 end = &mut up => match end {
-                    End::Eof => farewell(down, &counts).await,
+                    End::Eof => tokio::select! {
+                        end = self.farewell(down) => end,
+                        reason = self.exchange.scope().cancelled() => End::Cut(reason),
+                    },
                     end @ (End::ClientGone | End::Cut(_)) => end,
                 },
                 reason = self.exchange.scope().cancelled() => End::Cut(reason),
@@ -283,6 +288,18 @@ impl Stream<'_> {
                 recv.stop(&reason);
                 self.tell(writer, &reason).await;
                 Err(EdgeError::Cut(reason))
+            }
+        }
+    }
+
+    /// What the server still has to say to a client that has said all: for as long as the client gets something.
+    async fn farewell(&self, mut down: Pin<&mut impl Future<Output = End>>) -> End {
+        loop {
+            let before = self.taken.get();
+            match tokio::time::timeout(FAREWELL, down.as_mut()).await {
+                Ok(end) => return end,
+                Err(_elapsed) if self.taken.get() > before => {}
+                Err(_elapsed) => return End::ClientGone,
             }
         }
     }
@@ -333,7 +350,7 @@ impl Stream<'_> {
                 let Ok(written) = self.exchange.taken(writer.some(&self.to_client)).await else {
                     return End::ClientGone;
                 };
-                tracing::trace!(written, "to client");
+                self.taken.set(self.taken.get() + written);
             }
             if let Err(cut) = verdict {
                 return End::Cut(CloseReason::BadStream(cut.rule.into()));
@@ -387,18 +404,6 @@ impl Stream<'_> {
         if closing_is_missing || !taken {
             // Nothing readable can follow: only a broken connection does not look like a good end.
             writer.break_off();
-        }
-    }
-}
-
-/// What the server still has to say to a client that has said all: for as long as it says something.
-async fn farewell(mut down: Pin<&mut impl Future<Output = End>>, counts: &RefCell<(usize, usize)>) -> End {
-    loop {
-        let before = counts.borrow().1;
-        match tokio::time::timeout(FAREWELL, down.as_mut()).await {
-            Ok(end) => return end,
-            Err(_elapsed) if counts.borrow().1 > before => {}
-            Err(_elapsed) => return End::ClientGone,
         }
     }
 }

@@ -1,4 +1,8 @@
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use hawser_policy::resources::ClusterSpec;
 use hawser_store::Options as StoreOptions;
@@ -207,7 +211,7 @@ fn a_script_learns_which_credential_it_is() {
     let expires = "2026-11-01T01:00:00Z".parse().unwrap();
     let made = MadeCredential { id: "c-1".to_owned(), user: "ana".to_owned(), expires };
     assert_eq!(made.to_string(), "credential c-1, good until 2026-11-01T01:00:00Z");
-    let written = serde_json::to_value(Written { made: &made, file: Path::new("f") }).unwrap();
+    let written = serde_json::to_value(Written { made: &made, file: "f".to_owned() }).unwrap();
     let wanted = serde_json::json!({
         "credential": "c-1", "user": "ana", "expires": "2026-11-01T01:00:00Z", "file": "f",
     });

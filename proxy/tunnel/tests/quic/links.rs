@@ -227,16 +227,41 @@ async fn strangers_of_one_source_leave_room_for_others() {
         let (incoming, agent) = tokio::join!(acceptor.accept(), dial("127.0.0.1:0"));
         strangers.push((incoming.unwrap(), agent.unwrap()));
     }
-    let (refused, other, incoming) =
-        tokio::join!(dial("127.0.0.1:0"), dial("127.0.0.2:0"), acceptor.accept(),);
-    assert!(matches!(&refused, Err(LinkError::Handshake(why)) if why.contains("refused")), "{refused:?}");
+    let (incoming, other) = tokio::join!(acceptor.accept(), dial("127.0.0.2:0"));
     assert_eq!(incoming.unwrap().remote_addr.ip().to_string(), "127.0.0.2");
     assert!(other.unwrap().is_alive());
+    let refused = tokio::select! {
+        refused = dial("127.0.0.1:0") => refused,
+        taken = acceptor.accept() => panic!("taken: {taken:?}"),
+    };
+    assert!(matches!(&refused, Err(LinkError::Handshake(why)) if why.contains("refused")), "{refused:?}");
     let (known, _agent) = strangers.remove(0);
     drop(known.place);
     let (incoming, agent) = tokio::join!(acceptor.accept(), dial("127.0.0.1:0"));
     assert!(incoming.unwrap().connection.is_alive() && agent.unwrap().is_alive());
     assert!(known.connection.is_alive(), "who is known stays");
+}
+
+#[tokio::test]
+async fn forged_addresses_do_not_use_up_the_share_of_their_holder() {
+    let tls = Tls::new();
+    let edge = LinkConfig { strangers_per_source_max: 2, ..LinkConfig::edge() };
+    let mut acceptor = acceptor(&tls, edge);
+    let addr = acceptor.local_addr().unwrap();
+    let relay = Relay::to(addr).await;
+    relay.swallow_answers_after(0);
+    let short = LinkConfig { handshake_timeout: 2 * AT_ONCE, ..LinkConfig::agent() };
+    let forged = || dial_to(relay.addr, &tls, short.clone());
+    let holder = async {
+        sleep(AT_ONCE / 2).await;
+        dial_to(addr, &tls, short.clone()).await
+    };
+    let ((one, other, third, holder), _incoming) =
+        tokio::join!(async { tokio::join!(forged(), forged(), forged(), holder) }, acceptor.accept(),);
+    for outcome in [one, other, third] {
+        assert!(matches!(outcome, Err(LinkError::Handshake(_))), "{outcome:?}");
+    }
+    assert!(holder.expect("its share is there").is_alive());
 }
 
 #[tokio::test]
