@@ -113,6 +113,12 @@ fn final_status(status: u16) -> Option<StatusCode> {
     StatusCode::from_u16(status).ok().filter(|status| !status.is_informational())
 }
 
+/// The API server has not seen the request: a client may try again at once.
+fn not_taken(exchange: &Exchange, why: &str) -> Status {
+    let text = format!("cluster {}: {why}; try again in a moment", exchange.cluster());
+    Status::service_unavailable(text, Some(1))
+}
+
 /// What no API server answers is the agent's fault.
 fn no_answer(what: impl fmt::Display) -> String {
     format!("the agent sent what is no answer ({what}; see {AGENT_LOGS})")

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     agent_status, final_reply, final_status, first_message, judge,
     length::Length,
-    no_answer, route,
+    no_answer, not_taken, route,
     upload::{Dispatched, Upload},
     watch::Events,
 };
@@ -124,11 +124,11 @@ async fn attempt(
 ) -> Result<Attempt, EdgeError> {
     let TunnelStream { mut send, mut recv } = match link.open().await {
         Ok(stream) => stream,
-        Err(error) => return Ok(not_taken(exchange, &error.to_string())),
+        Err(error) => return Ok(Attempt::NotTaken(not_taken(exchange, &error.to_string()))),
     };
     // An agent that did not get the whole of it cannot have acted on it.
     if let Err(error) = send.send_request(message).await {
-        return Ok(not_taken(exchange, &error.to_string()));
+        return Ok(Attempt::NotTaken(not_taken(exchange, &error.to_string())));
     }
     delivery.on_sent();
     let dispatched = Dispatched::default();
@@ -154,7 +154,7 @@ async fn attempt(
             return Ok(Attempt::NotTaken(retry_soon(agent_status(code, message))));
         }
         Err(StreamError::Refused) if delivery.may_move() => {
-            return Ok(not_taken(exchange, "the agent takes no more requests"));
+            return Ok(Attempt::NotTaken(not_taken(exchange, "the agent takes no more requests")));
         }
         // The agent has said before that the request went on.
         Ok(ReplyV1::Refused { message, .. }) => return Ok(Attempt::Lost(message)),
@@ -262,11 +262,6 @@ async fn end_watch(
         return Ok(responder.finish(None).await?);
     }
     Err(EdgeError::Cut(reason))
-}
-
-fn not_taken(exchange: &Exchange, why: &str) -> Attempt {
-    let text = format!("cluster {}: {why}; try again in a moment", exchange.cluster());
-    Attempt::NotTaken(Status::service_unavailable(text, Some(1)))
 }
 
 /// What was refused was not carried out: clients may try again at once.

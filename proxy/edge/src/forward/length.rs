@@ -8,7 +8,8 @@ use http::{HeaderMap, header};
 pub(super) struct Length(Option<u64>);
 
 impl Length {
-    /// What these headers announce; `None` if that cannot be. Nothing comes of it where `bodiless`: an answer to HEAD says what a GET would bring.
+    /// What these headers announce; `None` if that cannot be. Nothing comes of it where `bodiless`: an answer to HEAD says
+    /// what a GET would bring.
     pub(super) fn announced(headers: &HeaderMap, bodiless: bool, end: bool) -> Option<Self> {
         let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = match (values.next(), values.next()) {

@@ -22,7 +22,7 @@ use hawser_tunnel::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{agent_status, final_reply, first_message, no_answer, route};
+use super::{agent_status, final_reply, first_message, no_answer, not_taken, route};
 use crate::{
     downstream::{
         ClientError, Request, RequestBody, Responder,
@@ -124,14 +124,11 @@ async fn ask(
     message: &RequestV1,
     delivery: &mut Delivery,
 ) -> Result<Opened, Asked> {
-    let not_taken = |why: String| {
-        let text = format!("cluster {}: {why}; try again in a moment", exchange.cluster());
-        Asked::NotTaken(Status::service_unavailable(text, Some(1)))
-    };
-    let stream = link.open().await.map_err(|error| not_taken(error.to_string()))?;
+    let not_taken = |why: &str| Asked::NotTaken(not_taken(exchange, why));
+    let stream = link.open().await.map_err(|error| not_taken(&error.to_string()))?;
     let TunnelStream { mut send, mut recv } = stream;
     // An agent that did not get the whole of it cannot have acted on it.
-    send.send_request(message).await.map_err(|error| not_taken(error.to_string()))?;
+    send.send_request(message).await.map_err(|error| not_taken(&error.to_string()))?;
     delivery.on_sent();
     match final_reply(&mut recv, delivery, || {}).await {
         Ok(ReplyV1::Head { status, headers, .. }) => {
@@ -142,7 +139,7 @@ async fn ask(
             Err(Asked::NotTaken(agent_status(code, message)))
         }
         Err(StreamError::Refused) if delivery.may_move() => {
-            Err(not_taken("the agent takes no more requests".to_owned()))
+            Err(not_taken("the agent takes no more requests"))
         }
         // The agent has said before that the request went on.
         Ok(ReplyV1::Refused { message, .. }) => Err(Asked::Lost(message)),
@@ -263,17 +260,20 @@ impl Stream<'_> {
         let end = {
             let up = self.up(reader, send, &counts);
             let down = self.down(writer, &mut recv, &counts);
-            tokio::pin!(up, down);
+            let both = async {
+                tokio::pin!(up, down);
+                tokio::select! {
+                    biased;
+                    end = &mut down => end,
+                    end = &mut up => match end {
+                        End::Eof => self.farewell(down).await,
+                        end @ (End::ClientGone | End::Cut(_)) => end,
+                    },
+                }
+            };
             tokio::select! {
                 biased;
-                end = &mut down => end,
-                end = &mut up => match end {
-                    End::Eof => tokio::select! {
-                        end = self.farewell(down) => end,
-                        reason = self.exchange.scope().cancelled() => End::Cut(reason),
-                    },
-                    end @ (End::ClientGone | End::Cut(_)) => end,
-                },
+                end = both => end,
                 reason = self.exchange.scope().cancelled() => End::Cut(reason),
             }
         };

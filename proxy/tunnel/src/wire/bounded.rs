@@ -18,7 +18,7 @@ pub(super) mod list {
     use super::{DeserializeOwned, Deserializer, LIST_MAX, Serialize, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<T: Serialize, S: Serializer>(items: &[T], to: S) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, LIST_MAX>(items.iter(), to)
+        write_list::<_, _, LIST_MAX>(items.len(), items.iter(), to)
     }
 
     pub(crate) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
@@ -35,42 +35,16 @@ pub(super) mod fields {
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{
-        Deserialize, Deserializer, Error, LIST_MAX, RefBytes, SeqAccess, Serializer, Visitor, write_list,
-    };
+    use super::{Deserializer, Error, LIST_MAX, RefBytes, SeqAccess, Serializer, Visitor, write_list};
 
     pub(crate) fn serialize<S: Serializer>(fields: &HeaderMap, to: S) -> Result<S::Ok, S::Error> {
-        let pairs = Counted {
-            pairs: fields.iter().map(|(name, value)| (name.as_str(), RefBytes(value.as_bytes()))),
-            left: fields.len(),
-        };
-        write_list::<_, _, LIST_MAX>(pairs, to)
+        let pairs = fields.iter().map(|(name, value)| (name.as_str(), RefBytes(value.as_bytes())));
+        write_list::<_, _, LIST_MAX>(fields.len(), pairs, to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HeaderMap, D::Error> {
         from.deserialize_seq(FieldsVisitor)
     }
-
-    /// A map of header fields knows how many it has, its iterator does not.
-    struct Counted<I> {
-        pairs: I,
-        left: usize,
-    }
-
-    impl<I: Iterator> Iterator for Counted<I> {
-        type Item = I::Item;
-
-        fn next(&mut self) -> Option<I::Item> {
-            self.left = self.left.saturating_sub(1);
-            self.pairs.next()
-        }
-
-        fn size_hint(&self) -> (usize, Option<usize>) {
-            (self.left, Some(self.left))
-        }
-    }
-
-    impl<I: Iterator> ExactSizeIterator for Counted<I> {}
 
     struct FieldsVisitor;
 
@@ -84,53 +58,15 @@ pub(super) mod fields {
         fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<HeaderMap, A::Error> {
             // Room for what requests have; beyond, it grows with what is really there.
             let mut fields = HeaderMap::with_capacity(pairs.size_hint().unwrap_or(0).min(USUAL_FIELDS_MAX));
-            while let Some((Name(name), Value(value))) = pairs.next_element()? {
+            while let Some((name, value)) = pairs.next_element::<(&str, &[u8])>()? {
                 if fields.len() == LIST_MAX {
                     return Err(A::Error::custom("list too long"));
                 }
+                let name = HeaderName::from_bytes(name.as_bytes()).map_err(A::Error::custom)?;
+                let value = HeaderValue::from_bytes(value).map_err(A::Error::custom)?;
                 fields.try_append(name, value).map_err(A::Error::custom)?;
             }
             Ok(fields)
-        }
-    }
-
-    struct Name(HeaderName);
-
-    impl<'de> Deserialize<'de> for Name {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            struct Text;
-            impl Visitor<'_> for Text {
-                type Value = Name;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("the name of a header field")
-                }
-
-                fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
-                    HeaderName::from_bytes(name.as_bytes()).map(Name).map_err(E::custom)
-                }
-            }
-            from.deserialize_str(Text)
-        }
-    }
-
-    struct Value(HeaderValue);
-
-    impl<'de> Deserialize<'de> for Value {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            struct Whole;
-            impl Visitor<'_> for Whole {
-                type Value = Value;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("the value of a header field")
-                }
-
-                fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<Value, E> {
-                    HeaderValue::from_bytes(value).map(Value).map_err(E::custom)
-                }
-            }
-            from.deserialize_bytes(Whole)
         }
     }
 
@@ -142,7 +78,8 @@ pub(super) mod extensions {
     use super::{ByteString, Deserializer, EXTENSIONS_MAX, RefBytes, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<S: Serializer>(items: &[(u16, Vec<u8>)], to: S) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, EXTENSIONS_MAX>(items.iter().map(|(number, value)| (number, RefBytes(value))), to)
+        let pairs = items.iter().map(|(number, value)| (number, RefBytes(value)));
+        write_list::<_, _, EXTENSIONS_MAX>(items.len(), pairs, to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u16, Vec<u8>)>, D::Error> {
@@ -159,7 +96,8 @@ pub(super) mod named_lists {
         items: &[(String, Vec<String>)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, LIST_MAX>(items.iter().map(|(name, values)| (name, RefList(values))), to)
+        let pairs = items.iter().map(|(name, values)| (name, RefList(values)));
+        write_list::<_, _, LIST_MAX>(items.len(), pairs, to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -188,7 +126,7 @@ pub(super) mod blobs {
     use super::{ByteString, Deserializer, LIST_MAX, RefBytes, Serializer, read_list, write_list};
 
     pub(crate) fn serialize<S: Serializer>(items: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
-        write_list::<_, _, LIST_MAX>(items.iter().map(|bytes| RefBytes(bytes)), to)
+        write_list::<_, _, LIST_MAX>(items.len(), items.iter().map(|bytes| RefBytes(bytes)), to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
@@ -198,13 +136,14 @@ pub(super) mod blobs {
 }
 
 fn write_list<T: Serialize, S: Serializer, const MAX: usize>(
-    items: impl ExactSizeIterator<Item = T>,
+    len: usize,
+    items: impl Iterator<Item = T>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    if items.len() > MAX {
+    if len > MAX {
         return Err(S::Error::custom("list too long"));
     }
-    let mut list = to.serialize_seq(Some(items.len()))?;
+    let mut list = to.serialize_seq(Some(len))?;
     for item in items {
         list.serialize_element(&item)?;
     }
