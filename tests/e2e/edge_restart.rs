@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{AuditLog, Curl, Sandbox, Way, ok, ok_with, until, up, whole_agents};
+use hawser_tests::{AuditLog, Curl, Sandbox, Way, agents_are_whole, ok, ok_with, until, up};
 
 /// How the running edge was started, so that it can be started again.
 struct Started {
@@ -40,7 +40,7 @@ impl Started {
             edge.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         // Outlives this test; until then somebody must take note of its end.
         thread::spawn(move || edge.wait().is_ok());
-        until("two agents are connected", Duration::from_secs(60), || whole_agents() == 2);
+        agents_are_whole();
     }
 }
 

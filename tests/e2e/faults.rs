@@ -9,14 +9,10 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Curl, Ran, Sandbox, Watch, Way, kill_agent, ok, ok_with, run, until, up, whole_agents};
+use hawser_tests::{
+    Curl, Ran, Sandbox, Watch, Way, agents, agents_are_whole, kill_agent, ok, ok_with, run, up,
+};
 use parking_lot::{Mutex, MutexGuard};
-
-/// The agents' pods.
-fn agents() -> Vec<String> {
-    let names = ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
-    names.lines().map(str::to_owned).collect()
-}
 
 /// Tests that kill agents run one after the other: with none left, nothing works.
 fn alone() -> MutexGuard<'static, ()> {
@@ -24,15 +20,10 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock()
 }
 
-/// Two agents serve again.
-fn whole_again() {
-    until("two agents are connected", Duration::from_secs(90), || whole_agents() >= 2 && agents().len() == 2);
-}
-
 #[test]
 fn a_killed_agent() {
     let _alone = alone();
-    whole_again();
+    agents_are_whole();
     let sandbox = Sandbox::new("killed-agent");
     let watched = sandbox
         .kubectl(Way::Hawser, &["get", "configmaps", "-w", "-o", "name"])
@@ -86,7 +77,7 @@ fn a_killed_agent() {
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.to_lowercase().contains("error"), "{text}");
-    whole_again();
+    agents_are_whole();
 }
 
 /// Says at its end that it is over.
@@ -101,7 +92,7 @@ impl Drop for Over<'_> {
 #[test]
 fn a_watch_whose_agent_is_killed_ends_between_two_events() {
     let _alone = alone();
-    whole_again();
+    agents_are_whole();
     let sandbox = Sandbox::new("watched-agent");
     let curl = Curl::new();
     let path = format!("/api/v1/namespaces/{}/configmaps?watch=true", sandbox.namespace);
@@ -132,7 +123,7 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
         // Whichever of the two carries a watch is killed.
         for agent in agents() {
             kill_agent(&agent);
-            whole_again();
+            agents_are_whole();
         }
     });
     for watch in watches {
@@ -164,7 +155,7 @@ fn a_goaway_of_the_api_server_is_nobodys_business() {
 #[test]
 fn a_session_cut_with_its_agent_is_no_success() {
     let _alone = alone();
-    whole_again();
+    agents_are_whole();
     let sandbox = Sandbox::new("cut-session");
     for spdy in [false, true] {
         let mut command =
@@ -183,7 +174,7 @@ fn a_session_cut_with_its_agent_is_no_success() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "spdy={spdy}: {text}");
         assert!(text.contains("session ended by Hawser: "), "spdy={spdy}: {text}");
-        whole_again();
+        agents_are_whole();
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command, thread, time::Duration};
 
-use hawser_tests::{Ran, Way, kill_agent, ok, program, run, until, up};
+use hawser_tests::{Ran, Way, agents, agents_are_whole, kill_agent, ok, program, run, until, up};
 use serde_json::Value;
 
 /// Both at the same time, then what disturbs others.
@@ -112,15 +112,13 @@ fn waits_on_when_an_agent_is_killed(helm: &Helm) {
         until("the deployment is there", Duration::from_secs(20), || {
             !helm.direct(&["get", "deployment", "app", "--ignore-not-found", "-o", "name"]).is_empty()
         });
-        let agents =
-            ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
-        let agent = agents.lines().next().unwrap();
-        kill_agent(agent);
+        kill_agent(&agents()[0]);
         let installed = install.join().unwrap();
         assert_eq!(installed.code, 0, "{installed:?}");
     });
     assert_eq!(helm.direct(&["get", "deployment", "app", "-o", "jsonpath={.status.readyReplicas}"]), "1");
     helm.ok(&["uninstall", "r"]);
+    agents_are_whole();
 }
 
 /// One Helm with a folder of charts and a namespace of its own.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hawser_tests::{Sandbox, Way, ok, ok_with, run, until, up, whole_agents};
+use hawser_tests::{Sandbox, Way, agents_are_whole, ok, ok_with, run, until, up};
 
 #[test]
 fn everything_works_over_http1() {
@@ -135,7 +135,7 @@ impl ApiServer {
         until("the Service leads to the API server", Duration::from_secs(120), || {
             spoken(SERVICE) == spoken(API_SERVER)
         });
-        until("two agents are connected", Duration::from_secs(60), || whole_agents() == 2);
+        agents_are_whole();
     }
 }
 

@@ -106,7 +106,7 @@ fn links_grow_with_what_runs_on_them() {
     let codes = thread::scope(|scope| {
         let watches = scope.spawn(|| Curl::new().codes(path, &["--http2", "--parallel-max", "300"]));
         until("an agent has another link", Duration::from_secs(15), || {
-            links_of_agents().into_iter().max() >= Some(3)
+            links_of_agents().into_values().max() >= Some(3)
         });
         watches.join().unwrap()
     });

@@ -14,6 +14,7 @@ mod curl;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -266,21 +267,38 @@ pub fn agent_processes() -> Vec<u32> {
     ids.filter(is_agent).collect()
 }
 
-/// How many agents of the first cluster serve on both of their links.
+/// The pods of the first cluster's agents, `pod/NAME`.
 #[must_use]
-pub fn whole_agents() -> usize {
-    links_of_agents().into_iter().filter(|links| *links >= 2).count()
+pub fn agents() -> Vec<String> {
+    let names = ok(&mut up().kubectl(Way::Direct, &["-n", "hawser-system", "get", "pods", "-o", "name"]));
+    names.lines().map(str::to_owned).collect()
 }
 
-/// How many links each agent of the first cluster has.
+/// Waits until both agents of the first cluster serve on both of their links, and the edge knows of those that were
+/// killed before that they are gone.
+pub fn agents_are_whole() {
+    until("two agents are connected, and no others", Duration::from_secs(90), || {
+        let linked = links_of_agents();
+        let mut pods = agents();
+        pods.sort();
+        pods.len() == 2
+            && linked.values().all(|links| *links >= 2)
+            && linked.into_keys().map(|name| format!("pod/{name}")).eq(pods)
+    });
+}
+
+/// How many links each agent of the first cluster has, by its name.
 #[must_use]
-pub fn links_of_agents() -> Vec<u64> {
+pub fn links_of_agents() -> BTreeMap<String, u64> {
     let status = run(&mut up().hawser(&["status", "--output", "json"])).stdout;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
     let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
     let first = clusters.iter().find(|cluster| cluster["name"] == up().cluster().name.as_str());
     let replicas = first.and_then(|cluster| cluster["replicas"].as_array()).cloned().unwrap_or_default();
-    replicas.iter().filter_map(|replica| replica["links"].as_u64()).collect()
+    let links = |replica: &serde_json::Value| {
+        Some((replica["name"].as_str()?.to_owned(), replica["links"].as_u64()?))
+    };
+    replicas.iter().filter_map(links).collect()
 }
 
 /// A namespace of the test's own with a running pod `p`, removed when dropped.

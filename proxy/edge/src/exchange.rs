@@ -33,14 +33,6 @@ struct Case {
 pub(crate) struct Exchanges(HashMap<[u8; 16], Rc<Case>>);
 
 impl Exchanges {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Ends every exchange.
     pub(crate) fn cancel_all(&self, reason: &CloseReason) {
         for case in self.0.values() {

@@ -102,8 +102,10 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
 /// Waits until nothing runs here, or until the drain's time is up; then tells what still runs, and gives it a moment.
 async fn drained(worker: &Worker) {
     let timeout = worker.shared.config.current().drain_timeout;
+    let metrics = &worker.shared.metrics;
+    // Those of other workers, too: they may run on links of this one.
     let quiet = async {
-        while !worker.live.borrow().is_empty() || worker.shared.metrics.connections.get() > 0 {
+        while metrics.live_exchanges.get() > 0 || metrics.connections.get() > 0 {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     };
@@ -112,12 +114,12 @@ async fn drained(worker: &Worker) {
         () = tokio::time::sleep(timeout) => {
             worker.live.borrow().cancel_all(&hawser_kube::close::CloseReason::Drain);
             let told = async {
-                while !worker.live.borrow().is_empty() {
+                while metrics.live_exchanges.get() > 0 {
                     tokio::time::sleep(DRAIN_LOOK).await;
                 }
             };
             if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
-                tracing::warn!(exchanges = worker.live.borrow().len(), "exchanges did not end with the drain");
+                tracing::warn!(exchanges = metrics.live_exchanges.get(), "exchanges did not end with the drain");
             }
         }
         _reason = worker.scope.cancelled() => {}

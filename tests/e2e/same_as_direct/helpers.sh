@@ -35,9 +35,10 @@ served() {
 }
 
 # terminal COMMAND: runs a command line on a terminal of 24 lines and 80 columns. What is piped in is typed; the end
-# of the input comes out as ^@ now and then.
+# of the input comes out as ^@ now and then, and kubectl may be told of it after the command has ended: then it logs that
+# it could not copy it.
 terminal() {
-  script --quiet --return --command "stty rows 24 cols 80; $1" /dev/null | sed 's/\^@//g'
+  script --quiet --return --command "stty rows 24 cols 80; $1" /dev/null | sed 's/\^@//g; /Copying stdin failed/d'
   return "${PIPESTATUS[0]}"
 }
 
