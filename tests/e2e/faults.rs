@@ -33,6 +33,7 @@ fn a_killed_agent() {
         .unwrap();
     let done = AtomicBool::new(false);
     let (reads, writes) = thread::scope(|scope| {
+        let over = Over(&done);
         let reader = scope.spawn(|| {
             let mut all: Vec<Ran> = Vec::new();
             while !done.load(Ordering::Relaxed) {
@@ -59,7 +60,7 @@ fn a_killed_agent() {
         thread::sleep(Duration::from_secs(2));
         kill_agent(&agents()[0]);
         thread::sleep(Duration::from_secs(12));
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         (reader.join().unwrap(), writer.join().unwrap())
     });
     let failed: Vec<_> = reads.iter().filter(|ran| ran.code != 0 || ran.stdout != "pod/p\n").collect();
@@ -80,7 +81,7 @@ fn a_killed_agent() {
     agents_are_whole();
 }
 
-/// Says at its end that it is over.
+/// Says at its end that it is over, also where that is a failed assertion, so that threads that wait for it end, too.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -106,7 +107,6 @@ fn a_watch_whose_agent_is_killed_ends_between_two_events() {
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Also where an assertion fails, so that the thread ends then, too.
         let _over = Over(&done);
         scope.spawn(|| {
             let mut number = 0;

@@ -99,11 +99,11 @@ pub async fn run(this: hawser_transport::Worker, shared: Arc<Shared>) -> io::Res
     Ok(())
 }
 
-/// Waits until nothing runs here, or until the drain's time is up; then tells what still runs, and gives it a moment.
+/// Waits until nothing runs on any worker, because it may run on links of this one, or until the drain's time is up; then
+/// tells what still runs here, and gives all that runs a moment.
 async fn drained(worker: &Worker) {
     let timeout = worker.shared.config.current().drain_timeout;
     let metrics = &worker.shared.metrics;
-    // Those of other workers, too: they may run on links of this one.
     let quiet = async {
         while metrics.live_exchanges.get() > 0 || metrics.connections.get() > 0 {
             tokio::time::sleep(DRAIN_LOOK).await;

@@ -42,6 +42,10 @@ terminal() {
   return "${PIPESTATUS[0]}"
 }
 
+# $SIZE, for a shell in a container: says the size of its terminal, once it is that of `terminal`. kubectl tells it only
+# after the command has begun, and `kubectl run` another one first.
+export SIZE='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>&1 | grep -qx 24.80 && break; sleep 0.5; done; stty size'
+
 # eventually COMMAND...: again and again until it succeeds, for 20 seconds at most; prints the last output.
 eventually() {
   local out
