@@ -47,7 +47,10 @@ const STEPS: [&str; 1] = ["
 
 /// Brings the file to the newest schema. A file of something else or of a newer version is left as it is.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    check_known(version(connection, path)?, path)?;
+    // In a transaction, so that all that is looked at is of one moment: another process may be making the file.
+    let moment = connection.transaction().map_err(failure)?;
+    check_known(version(&moment, path)?, path)?;
+    moment.finish().map_err(failure)?;
     use_log(connection).map_err(|error| opening(error, path))?;
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
